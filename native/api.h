@@ -1,0 +1,13 @@
+/* api.h - what the Python binding includes: the functions declared in cdef.h, and what they need. */
+#ifndef IPCR_API_H
+#define IPCR_API_H
+
+#include "ends.h"
+#include "os.h"
+#include "registry.h"
+#include "segment.h"
+#include "stats.h"
+#include "status.h"
+#include "transfer.h"
+
+#endif

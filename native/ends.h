@@ -1,0 +1,106 @@
+/* ends.h - a handle on one exclusive end of a ring: claimed, taken at first use, closed or orphaned.
+ *
+ *   handle made     claim byte (shared)                      the other side may hope
+ *   first use       role byte (exclusive), state = TAKEN     the other side can tell death from silence
+ *   close           state = CLOSED, both bytes given up      the other side sees EndOfChannel
+ *   death           state stays TAKEN, role byte free        the other side sees PeerDied; a successor
+ *                                                            takes the end and continues
+ * Window: a kill between the role lock and the state leaves UNTAKEN and a free byte: as never taken.
+ *
+ * One thread at a time: `busy` is taken by every call, so that a second thread gets IPCR_BUSY while the
+ * first is in C without the GIL.  close() may come from any thread.
+ */
+#ifndef IPCR_ENDS_H
+#define IPCR_ENDS_H
+
+#include "ring.h"
+#include "segment.h"
+#include "waiting.h"
+
+enum ipcr_busy { IPCR_IDLE = 0, IPCR_INSIDE = 1, IPCR_BETWEEN_SLICES = 2 };
+
+struct ipcr_end {
+    /* hot: one or two cache lines */
+    ipcr_word32 busy;          /* enum ipcr_busy */
+    uint32_t ready_generation; /* == ipcr_fork_generation: taken here, open, sound, not draining */
+    struct ipcr_side_signals *mine;
+    struct ipcr_side_signals *theirs;
+    union {
+        struct ipcr_ring_writer writer;
+        struct ipcr_ring_reader reader;
+    };
+    bool fence_needed;
+    bool lent;             /* a claim or a peek is outstanding */
+    uint8_t *lent_payload;
+    uint64_t lent_length;
+    uint64_t last_info;     /* of the record received last */
+    uint64_t last_sequence;
+
+    /* cold */
+    ipcr_word32 closing;
+    ipcr_word32 draining;
+    bool corrupt;
+    uint32_t side;
+    uint32_t taken_generation; /* fork generation in which this handle was taken; 0: never */
+    uint32_t end_generation;   /* the shared one, as we stored it */
+    uint64_t drain_position;
+    uint64_t waiter;           /* thread that is between slices */
+    uint64_t next_probe_ns;
+    struct ipcr_spin spin;
+    struct ipcr_hold claim;
+    struct ipcr_hold role;
+    struct ipcr_segment *segment;
+    struct ipcr_end *next; /* registry lock */
+    int fork_fd;
+};
+
+/* Claim an end; the handle refers to the segment until it is closed. */
+int ipcr_end_open(struct ipcr_segment *segment, uint32_t side, uint64_t spin_ns, struct ipcr_end **out);
+/* The same in a child that was handed `held`, with the role if `taken`.  Closes `held` in every case. */
+int ipcr_end_adopt(struct ipcr_segment *segment, uint32_t side, uint64_t spin_ns, int held, bool taken,
+                   struct ipcr_end **out);
+int ipcr_end_adopt_role(struct ipcr_end *end, int held); /* a forked child's copy of the handle */
+
+/* IPCR_TAKEN: by somebody alive (its pid is in *by).  IPCR_END_OF_CHANNEL: this end was closed. */
+int ipcr_end_take(struct ipcr_end *end, uint32_t *by);
+
+/* A descriptor that carries presence, claim, and (with_role) the end itself to a child about to start.
+ * IPCR_IN_USE when this process has taken the end. */
+int ipcr_end_hand_over(struct ipcr_end *end, bool with_role, bool for_fork, int *held);
+/* The child could not be started: the end is as before. */
+void ipcr_end_take_back(struct ipcr_end *end, int held, bool with_role);
+
+/* clean: the other side sees EndOfChannel.  Otherwise it sees what it would after a crash. */
+void ipcr_end_close(struct ipcr_end *end, bool clean);
+void ipcr_end_free(struct ipcr_end *end); /* closed before */
+
+/* Hand out what is in the ring now, then IPCR_END_OF_CHANNEL.  Async-signal-safe but for the wake. */
+void ipcr_end_drain(struct ipcr_end *end);
+
+static inline bool ipcr_end_is_lent(const struct ipcr_end *e) { return e->lent; }
+static inline bool ipcr_end_in_use(const struct ipcr_end *e) { return e->taken_generation != 0; }
+static inline uint32_t ipcr_end_peer_pid(const struct ipcr_end *e) { return load_relaxed32(&e->theirs->taker_pid); }
+
+/* How is the other side?  IPCR_OK, IPCR_END_OF_CHANNEL, IPCR_PEER_DIED, or a failed system call. */
+int ipcr_end_peer(const struct ipcr_end *end);
+/* The same for callers that poll: a system call at most every slice, otherwise IPCR_OK. */
+int ipcr_end_peer_sometimes(struct ipcr_end *end);
+
+/* Asked to finish, and has handed out what was there when it was asked. */
+static inline bool ipcr_end_drained(const struct ipcr_end *e)
+{
+    return e->side == IPCR_RECEIVER && load_acquire32(&e->draining) != 0 &&
+           (int64_t)(e->reader.position - e->drain_position) >= 0;
+}
+
+/* Entering and leaving, for transfer.c.  IPCR_OK, or why not. */
+int ipcr_end_why_not_ready(struct ipcr_end *end);
+uint64_t ipcr_this_thread(void);
+void ipcr_end_poison(struct ipcr_end *end);
+
+/* Fork handlers; registry lock held. */
+void ipcr_end_before_fork(struct ipcr_end *end);
+void ipcr_end_after_fork_in_parent(struct ipcr_end *end);
+void ipcr_end_after_fork_in_child(struct ipcr_end *end);
+
+#endif

@@ -1,0 +1,494 @@
+/* segment.c - create, attach, check, map, unlink.
+ *
+ * Create, named:  O_TMPFILE, posix_fallocate, initialise, lock presence, link.  A kill before the link
+ * leaves nothing; after it, a complete segment whose presence byte is free: an orphan.
+ * Attach:         check the file, lock presence, then re-check that the name still leads to the inode;
+ *                 otherwise somebody replaced it in between, and we start again.
+ * Unlink:         lock the name byte, re-check the name, unlink.  Without the re-check two cleaners who
+ *                 both saw orphan X lose: A replaces it, B's unlink then removes A's live name.
+ */
+#include "segment.h"
+#include "ends.h"
+#include "registry.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    NAME_LOCK_TRIES = 2000, /* of 1 ms: whoever holds it needs a few microseconds, unless stopped */
+    CREATE_TRIES = 1000,    /* against others who create and vanish under the same name */
+};
+
+static const struct ipcr_lock_byte presence_shared = { .byte = IPCR_LOCK_PRESENCE, .exclusive = false };
+
+static uint64_t header_bytes(void)
+{
+    const uint64_t page = ipcr_os_page_bytes();
+    return (sizeof(struct ipcr_header) + page - 1) / page * page;
+}
+
+uint64_t ipcr_segment_footprint(uint64_t capacity) { return header_bytes() + capacity; }
+
+uint64_t ipcr_round_capacity(uint64_t wanted)
+{
+    uint64_t capacity = ipcr_os_page_bytes();
+    while (capacity < wanted && capacity < IPCR_MAX_CAPACITY)
+        capacity <<= 1;
+    return wanted == 0 || capacity < wanted ? 0 : capacity;
+}
+
+/* One reservation, so that no other mapping can slip between the copies. */
+static int map_segment(struct ipcr_segment *s)
+{
+    uint8_t *base;
+    const uint64_t all = s->header_bytes + 2 * s->capacity;
+    int rc = ipcr_os_reserve(all, &base);
+    if (rc != IPCR_OK)
+        return rc;
+    rc = ipcr_os_map(base, s->fd, 0, s->header_bytes + s->capacity);
+    if (rc == IPCR_OK)
+        rc = ipcr_os_map(base + s->header_bytes + s->capacity, s->fd, s->header_bytes, s->capacity);
+    if (rc != IPCR_OK) {
+        ipcr_os_unmap(base, all);
+        return rc;
+    }
+    s->header = (struct ipcr_header *)(void *)base;
+    s->data = base + s->header_bytes;
+    return IPCR_OK;
+}
+
+static void unmap_segment(struct ipcr_segment *s)
+{
+    ipcr_os_unmap(s->header, s->header_bytes + 2 * s->capacity);
+    s->header = NULL;
+    s->data = NULL;
+}
+
+static char *copy_text(const char *text)
+{
+    const size_t n = strlen(text) + 1;
+    char *copy = malloc(n);
+    if (copy != NULL)
+        memcpy(copy, text, n);
+    return copy;
+}
+
+static struct ipcr_segment *new_segment(const char *dir, const char *name)
+{
+    struct ipcr_segment *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return NULL;
+    s->fd = -1;
+    s->fork_fd = -1;
+    s->references = 1;
+    if (dir != NULL) {
+        s->dir = copy_text(dir);
+        s->name = copy_text(name);
+        if (s->dir == NULL || s->name == NULL) {
+            free(s->dir);
+            free(s->name);
+            free(s);
+            return NULL;
+        }
+    }
+    return s;
+}
+
+static void discard_segment(struct ipcr_segment *s)
+{
+    ipcr_hold_drop(&s->presence);
+    unmap_segment(s);
+    ipcr_os_close(s->fd);
+    free(s->dir);
+    free(s->name);
+    free(s);
+}
+
+/* Nobody else can see the segment yet: plain order is enough, the link (or the hand-over of the
+ * descriptor) publishes. */
+static int initialise(struct ipcr_segment *s)
+{
+    struct ipcr_geometry *g = &s->header->geometry;
+    g->magic = IPCR_MAGIC;
+    g->format_version = IPCR_FORMAT_VERSION;
+    g->byte_order = IPCR_BYTE_ORDER;
+    g->layout_hash = ipcr_layout_hash();
+    g->kind = s->kind;
+    g->flags = s->flags;
+    g->header_bytes = s->header_bytes;
+    g->capacity = s->capacity;
+    g->total_bytes = s->header_bytes + s->capacity;
+    g->start_position = s->start_position;
+    g->time_namespace = ipcr_os_time_namespace();
+    g->creator_pid = ipcr_os_pid();
+    const int rc = ipcr_os_random(s->uuid, sizeof s->uuid);
+    if (rc != IPCR_OK)
+        return rc;
+    g->uuid[0] = s->uuid[0];
+    g->uuid[1] = s->uuid[1];
+    for (int side = 0; side < IPCR_SIDES; side++) {
+        struct ipcr_side_position *at = &s->header->at[side];
+        store_relaxed64(&at->mark[0].position, s->start_position);
+        store_release64(&at->position, s->start_position);
+    }
+    return IPCR_OK;
+}
+
+/* Make the file under s->fd a complete segment, and be present in it. */
+static int furnish(struct ipcr_segment *s)
+{
+    struct ipcr_file_facts facts;
+    int rc = ipcr_os_facts(s->fd, &facts);
+    if (rc != IPCR_OK)
+        return rc;
+    s->id = facts.id;
+    rc = ipcr_os_allocate(s->fd, s->header_bytes + s->capacity); /* lack of room is an error here, never a SIGBUS */
+    if (rc == IPCR_OK)
+        rc = map_segment(s);
+    if (rc == IPCR_OK)
+        rc = initialise(s);
+    if (rc == IPCR_OK && s->dir == NULL)
+        rc = ipcr_os_seal(s->fd);
+    if (rc == IPCR_OK)
+        rc = ipcr_hold_take(&s->presence, s->fd, s->id, &presence_shared, 1);
+    return rc;
+}
+
+static int still_named(const char *dir, const char *name, struct ipcr_file_id id)
+{
+    struct ipcr_file_id now;
+    const int rc = ipcr_os_named(dir, name, &now);
+    if (rc == IPCR_FROM_ERRNO(ENOENT))
+        return IPCR_NOT_FOUND;
+    if (rc != IPCR_OK)
+        return rc;
+    return ipcr_same_file(now, id) ? IPCR_OK : IPCR_NOT_FOUND;
+}
+
+/* The name byte, exclusively, through a description that ends with our caller's close. */
+static int lock_name(int fresh)
+{
+    for (int i = 0; i < NAME_LOCK_TRIES; i++) {
+        const int rc = ipcr_os_lock(fresh, IPCR_LOCK_NAME, true);
+        if (rc != IPCR_TAKEN)
+            return rc;
+        ipcr_os_sleep_ns(1000000);
+    }
+    return IPCR_NAME_BUSY;
+}
+
+/* Unlink `name` if it leads to the inode of `fresh`, a description that nobody else uses.
+ * orphans_only: IPCR_EXISTS when anybody is present. */
+static int unlink_checked(int fresh, struct ipcr_file_id id, const char *dir, const char *name, bool orphans_only)
+{
+    int rc = lock_name(fresh);
+    if (rc == IPCR_OK && orphans_only) {
+        rc = ipcr_os_lock(fresh, IPCR_LOCK_PRESENCE, true);
+        if (rc == IPCR_TAKEN)
+            rc = IPCR_EXISTS;
+    }
+    if (rc == IPCR_OK)
+        rc = still_named(dir, name, id);
+    if (rc == IPCR_OK)
+        rc = ipcr_os_unlink(dir, name);
+    return rc;
+}
+
+static int has_magic(int fd, const struct ipcr_file_facts *facts)
+{
+    const uint8_t *at;
+    uint64_t magic;
+    if (!facts->regular || facts->size < sizeof(struct ipcr_header))
+        return IPCR_NOT_OURS;
+    const int rc = ipcr_os_map_read_only(fd, sizeof(struct ipcr_header), &at);
+    if (rc != IPCR_OK)
+        return rc;
+    copy_out(&magic, at, sizeof magic);
+    ipcr_os_unmap(at, sizeof(struct ipcr_header));
+    return magic == IPCR_MAGIC ? IPCR_OK : IPCR_NOT_OURS;
+}
+
+int ipcr_name_remove(const char *dir, const char *name, int removal)
+{
+    int fd;
+    int rc = ipcr_os_open(dir, name, &fd);
+    if (rc == IPCR_FROM_ERRNO(ENOENT))
+        return IPCR_NOT_FOUND;
+    if (rc != IPCR_OK)
+        return rc == IPCR_FROM_ERRNO(EACCES) ? IPCR_UNTRUSTED : rc == IPCR_FROM_ERRNO(EISDIR) ? IPCR_NOT_OURS : rc;
+    struct ipcr_file_facts facts;
+    rc = ipcr_os_facts(fd, &facts);
+    if (rc == IPCR_OK && facts.owner != ipcr_os_user())
+        rc = IPCR_UNTRUSTED;
+    if (rc == IPCR_OK && strncmp(name, IPCR_TEMPORARY_PREFIX, sizeof IPCR_TEMPORARY_PREFIX - 1) != 0)
+        rc = has_magic(fd, &facts);
+    if (rc == IPCR_OK) /* presence and name bytes stand at the same place in every format version */
+        rc = unlink_checked(fd, facts.id, dir, name, removal == IPCR_REMOVE_ORPHAN);
+    ipcr_os_close(fd); /* and with it the locks */
+    return rc;
+}
+
+/* Give the finished inode its name; a name that leads to an orphan is freed first. */
+static int publish_name(struct ipcr_segment *s, const char *temporary)
+{
+    for (int i = 0; i < CREATE_TRIES; i++) {
+        int rc = temporary == NULL ? ipcr_os_link(s->fd, s->dir, s->name)
+                                   : ipcr_os_rename_new(s->dir, temporary, s->name);
+        if (rc != IPCR_FROM_ERRNO(EEXIST))
+            return rc;
+        rc = ipcr_name_remove(s->dir, s->name, IPCR_REMOVE_ORPHAN);
+        if (rc != IPCR_OK && rc != IPCR_NOT_FOUND)
+            return rc;
+    }
+    return IPCR_EXISTS;
+}
+
+/* Where O_TMPFILE is missing: a temporary name, present before it is worth anything.  A kill leaves an
+ * orphan that gc knows by its prefix; gc in between takes the name away, and we try again. */
+static int create_by_rename(struct ipcr_segment *s)
+{
+    for (int i = 0; i < CREATE_TRIES; i++) {
+        uint64_t random;
+        char temporary[64];
+        int rc = ipcr_os_random(&random, sizeof random);
+        if (rc != IPCR_OK)
+            return rc;
+        snprintf(temporary, sizeof temporary, IPCR_TEMPORARY_PREFIX "%016llx", (unsigned long long)random);
+        rc = ipcr_os_open_exclusive(s->dir, temporary, &s->fd);
+        if (rc == IPCR_FROM_ERRNO(EEXIST))
+            continue;
+        if (rc != IPCR_OK)
+            return rc;
+        rc = furnish(s);
+        if (rc == IPCR_OK)
+            rc = publish_name(s, temporary);
+        if (rc == IPCR_OK)
+            return IPCR_OK;
+        ipcr_os_unlink(s->dir, temporary);
+        if (rc != IPCR_FROM_ERRNO(ENOENT) && rc != IPCR_TAKEN)
+            return rc;
+        ipcr_hold_drop(&s->presence);
+        unmap_segment(s);
+        ipcr_os_close(s->fd);
+        s->fd = -1;
+    }
+    return IPCR_EXISTS;
+}
+
+static int create_file(struct ipcr_segment *s, const char *label)
+{
+    int rc;
+    if (s->dir == NULL) {
+        rc = ipcr_os_memfd(label, &s->fd);
+        return rc == IPCR_OK ? furnish(s) : rc;
+    }
+    rc = ipcr_os_open_nameless(s->dir, &s->fd);
+    if (rc == IPCR_FROM_ERRNO(EOPNOTSUPP) || rc == IPCR_FROM_ERRNO(EISDIR))
+        return create_by_rename(s);
+    if (rc == IPCR_OK)
+        rc = furnish(s);
+    return rc == IPCR_OK ? publish_name(s, NULL) : rc;
+}
+
+int ipcr_segment_create(const char *dir, const char *name, uint32_t kind, uint64_t capacity, uint64_t start_position,
+                        struct ipcr_segment **out)
+{
+    if (capacity != ipcr_round_capacity(capacity) || (start_position & 7) != 0)
+        return IPCR_FROM_ERRNO(EINVAL);
+    int rc = ipcr_registry_start();
+    if (rc != IPCR_OK)
+        return rc;
+    struct ipcr_segment *s = new_segment(dir, name);
+    if (s == NULL)
+        return IPCR_FROM_ERRNO(ENOMEM);
+    s->kind = kind;
+    s->capacity = capacity;
+    s->header_bytes = header_bytes();
+    s->start_position = start_position;
+    s->flags = (dir != NULL ? IPCR_FLAG_NAMED : 0) | (ipcr_has_membarrier() ? IPCR_FLAG_ASYMMETRIC : 0);
+    rc = create_file(s, name);
+    if (rc != IPCR_OK) {
+        discard_segment(s);
+        return rc;
+    }
+    ipcr_registry_lock();
+    ipcr_registry_add(s);
+    ipcr_registry_unlock();
+    *out = s;
+    return IPCR_OK;
+}
+
+int ipcr_segment_check(const struct ipcr_header *header, const struct ipcr_file_facts *facts, struct ipcr_geometry *out)
+{
+    memcpy(out, &header->geometry, sizeof *out);
+    if (out->magic != IPCR_MAGIC)
+        return IPCR_NOT_OURS;
+    if (out->format_version != IPCR_FORMAT_VERSION || out->byte_order != IPCR_BYTE_ORDER ||
+        out->layout_hash != ipcr_layout_hash())
+        return IPCR_VERSION;
+    if (out->header_bytes != header_bytes() || out->capacity != ipcr_round_capacity(out->capacity) ||
+        out->total_bytes != out->header_bytes + out->capacity || facts->size < out->total_bytes ||
+        (out->start_position & 7) != 0)
+        return IPCR_CORRUPT;
+    return IPCR_OK;
+}
+
+/* Everything that can be told without believing the file. */
+static int trust(const struct ipcr_file_facts *facts)
+{
+    if (!facts->regular)
+        return IPCR_NOT_OURS;
+    if (facts->owner != ipcr_os_user() || (facts->mode & 0077) != 0)
+        return IPCR_UNTRUSTED;
+    return facts->size < sizeof(struct ipcr_header) ? IPCR_NOT_OURS : IPCR_OK;
+}
+
+static int read_geometry(int fd, const struct ipcr_file_facts *facts, struct ipcr_geometry *out)
+{
+    const uint8_t *at;
+    int rc = ipcr_os_map_read_only(fd, sizeof(struct ipcr_header), &at);
+    if (rc != IPCR_OK)
+        return rc;
+    rc = ipcr_segment_check((const struct ipcr_header *)(const void *)at, facts, out);
+    ipcr_os_unmap(at, sizeof(struct ipcr_header));
+    return rc;
+}
+
+static int settle(struct ipcr_segment *s, uint32_t kind)
+{
+    struct ipcr_file_facts facts;
+    struct ipcr_geometry g;
+    int rc = ipcr_os_facts(s->fd, &facts);
+    if (rc == IPCR_OK)
+        rc = trust(&facts);
+    if (rc == IPCR_OK)
+        rc = read_geometry(s->fd, &facts, &g);
+    if (rc != IPCR_OK)
+        return rc;
+    if (kind != 0 && g.kind != kind)
+        return IPCR_KIND;
+    const uint64_t here = ipcr_os_time_namespace();
+    if (g.time_namespace != 0 && here != 0 && g.time_namespace != here)
+        return IPCR_TIME_NAMESPACE;
+    s->id = facts.id;
+    s->kind = g.kind;
+    s->flags = g.flags;
+    s->header_bytes = g.header_bytes;
+    s->capacity = g.capacity;
+    s->start_position = g.start_position;
+    s->uuid[0] = g.uuid[0];
+    s->uuid[1] = g.uuid[1];
+    rc = ipcr_hold_take(&s->presence, s->fd, s->id, &presence_shared, 1);
+    if (rc == IPCR_TAKEN) /* somebody is unlinking it just now */
+        return s->dir == NULL ? IPCR_FROM_ERRNO(EAGAIN) : IPCR_AGAIN;
+    if (rc == IPCR_OK && s->dir != NULL && still_named(s->dir, s->name, s->id) != IPCR_OK)
+        return IPCR_AGAIN;
+    return rc == IPCR_OK ? map_segment(s) : rc;
+}
+
+int ipcr_segment_attach(int fd, const char *dir, const char *name, uint32_t kind, struct ipcr_segment **out)
+{
+    int rc = ipcr_registry_start();
+    if (rc != IPCR_OK)
+        return rc;
+    struct ipcr_segment *s = new_segment(dir, name);
+    if (s == NULL)
+        return IPCR_FROM_ERRNO(ENOMEM);
+    s->fd = fd;
+    rc = settle(s, kind);
+    if (rc != IPCR_OK) {
+        s->fd = -1; /* still the caller's */
+        discard_segment(s);
+        return rc;
+    }
+    ipcr_registry_lock();
+    ipcr_registry_add(s);
+    ipcr_registry_unlock();
+    *out = s;
+    return IPCR_OK;
+}
+
+int ipcr_segment_unlink(struct ipcr_segment *s)
+{
+    int fresh;
+    int rc = ipcr_os_reopen(s->fd, s->id, &fresh);
+    if (rc != IPCR_OK)
+        return rc;
+    rc = unlink_checked(fresh, s->id, s->dir, s->name, false);
+    ipcr_os_close(fresh);
+    return rc;
+}
+
+static bool nothing_unread(const struct ipcr_segment *s)
+{
+    return load_acquire64(&s->header->at[IPCR_SENDER].position) ==
+           load_acquire64(&s->header->at[IPCR_RECEIVER].position);
+}
+
+/* The last one out takes the name along, unless somebody may still want what is unread.  Failure
+ * leaves an orphan, which the next creator or gc removes. */
+static void leave_named(struct ipcr_segment *s)
+{
+    int fresh;
+    ipcr_hold_drop(&s->presence); /* first, or the exclusive lock below would always meet our own */
+    if (ipcr_os_reopen(s->fd, s->id, &fresh) != IPCR_OK)
+        return;
+    if (nothing_unread(s)) {
+        /* again under the locks: between the look and the lock a sender may have come and gone */
+        int rc = lock_name(fresh);
+        if (rc == IPCR_OK)
+            rc = ipcr_os_lock(fresh, IPCR_LOCK_PRESENCE, true);
+        if (rc == IPCR_OK && nothing_unread(s) && still_named(s->dir, s->name, s->id) == IPCR_OK)
+            ipcr_os_unlink(s->dir, s->name);
+    }
+    ipcr_os_close(fresh);
+}
+
+void ipcr_segment_reference(struct ipcr_segment *s)
+{
+    ipcr_registry_lock();
+    s->references++;
+    ipcr_registry_unlock();
+}
+
+void ipcr_segment_release(struct ipcr_segment *s)
+{
+    ipcr_registry_lock();
+    const bool last = --s->references == 0;
+    if (last)
+        ipcr_registry_remove(s);
+    ipcr_registry_unlock();
+    if (!last)
+        return;
+    if (s->dir != NULL)
+        leave_named(s);
+    discard_segment(s);
+}
+
+void ipcr_segment_before_fork(struct ipcr_segment *s)
+{
+    /* EMFILE leaves -1: the child then is not present, and its handles say so when used */
+    if (ipcr_hold_open(s->fd, s->id, &presence_shared, 1, &s->fork_fd) != IPCR_OK)
+        s->fork_fd = -1;
+    for (struct ipcr_end *e = s->ends; e != NULL; e = e->next)
+        ipcr_end_before_fork(e);
+}
+
+void ipcr_segment_after_fork_in_parent(struct ipcr_segment *s)
+{
+    ipcr_os_close(s->fork_fd);
+    s->fork_fd = -1;
+    for (struct ipcr_end *e = s->ends; e != NULL; e = e->next)
+        ipcr_end_after_fork_in_parent(e);
+}
+
+void ipcr_segment_after_fork_in_child(struct ipcr_segment *s)
+{
+    s->presence.page = NULL; /* not mapped here: MADV_DONTFORK */
+    if (s->fork_fd >= 0 && ipcr_hold_adopt(&s->presence, s->fork_fd) != IPCR_OK)
+        s->presence.page = NULL;
+    s->fork_fd = -1;
+    for (struct ipcr_end *e = s->ends; e != NULL; e = e->next)
+        ipcr_end_after_fork_in_child(e);
+}

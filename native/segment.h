@@ -1,0 +1,76 @@
+/* segment.h - one file of shared memory: made whole or not at all, checked before it is believed,
+ * and gone when nobody needs it.
+ *
+ * Anonymous: a sealed memfd, handed to children by descriptor; nothing to leak, even after SIGKILL.
+ * Named: a file in IPC_DIR (usually /dev/shm), mode 0600, that any process of the same user attaches.
+ *
+ * Lock bytes of the inode (format.h): presence, shared, by every process that is attached; name,
+ * exclusive, by whoever is unlinking.  "Nobody present" is the only orphan test.
+ */
+#ifndef IPCR_SEGMENT_H
+#define IPCR_SEGMENT_H
+
+#include "format.h"
+#include "liveness.h"
+
+struct ipcr_end;
+
+/* Process-local.  The geometry fields are private copies, checked at attach, never read again. */
+struct ipcr_segment {
+    struct ipcr_header *header;
+    uint8_t *data; /* capacity bytes, twice */
+    uint64_t header_bytes;
+    uint64_t capacity;
+    uint64_t start_position;
+    uint64_t uuid[2];
+    uint32_t kind;
+    uint32_t flags;
+    int fd; /* never locks: it probes, and new descriptions are opened from it */
+    struct ipcr_file_id id;
+    struct ipcr_hold presence;
+    char *dir; /* NULL: anonymous */
+    char *name;
+    uint32_t references;   /* registry lock */
+    struct ipcr_end *ends; /* registry lock */
+    struct ipcr_segment *next;
+    int fork_fd;
+};
+
+/* The whole file's size for a capacity: what must be free. */
+uint64_t ipcr_segment_footprint(uint64_t capacity);
+/* The smallest legal capacity that is at least `wanted`; 0 when there is none. */
+uint64_t ipcr_round_capacity(uint64_t wanted);
+
+/* dir == NULL: anonymous, and name is only a label for tools.  Otherwise IPCR_EXISTS when somebody is
+ * present under that name; an orphan is replaced.  start_position is 0 but in tests of counter wrap. */
+int ipcr_segment_create(const char *dir, const char *name, uint32_t kind, uint64_t capacity, uint64_t start_position,
+                        struct ipcr_segment **out);
+
+/* Attach what `fd` (a description of its own) leads to; takes the descriptor over on success.  dir and
+ * name as for create.  IPCR_AGAIN: the name was being replaced, open it anew. */
+int ipcr_segment_attach(int fd, const char *dir, const char *name, uint32_t kind, struct ipcr_segment **out);
+
+void ipcr_segment_reference(struct ipcr_segment *segment);
+/* The last one detaches; on a named segment the last process to detach unlinks it if nothing is unread. */
+void ipcr_segment_release(struct ipcr_segment *segment);
+
+static inline int ipcr_segment_fd(const struct ipcr_segment *s) { return s->fd; }
+static inline uint64_t ipcr_segment_capacity(const struct ipcr_segment *s) { return s->capacity; }
+static inline uint32_t ipcr_segment_kind(const struct ipcr_segment *s) { return s->kind; }
+
+/* Remove the name, if it still leads here.  Those attached go on.  IPCR_NOT_FOUND if it was gone. */
+int ipcr_segment_unlink(struct ipcr_segment *segment);
+
+enum ipcr_removal { IPCR_REMOVE_ALWAYS = 0, IPCR_REMOVE_ORPHAN = 1 };
+/* Remove a name without attaching.  IPCR_EXISTS: not an orphan.  IPCR_NOT_OURS: no segment of ours. */
+int ipcr_name_remove(const char *dir, const char *name, int removal);
+
+/* Is a file with these facts and this header a segment that we can use?  Copies the geometry out. */
+int ipcr_segment_check(const struct ipcr_header *header, const struct ipcr_file_facts *facts, struct ipcr_geometry *out);
+
+/* Fork handlers; registry lock held. */
+void ipcr_segment_before_fork(struct ipcr_segment *segment);
+void ipcr_segment_after_fork_in_parent(struct ipcr_segment *segment);
+void ipcr_segment_after_fork_in_child(struct ipcr_segment *segment);
+
+#endif
