@@ -14,7 +14,7 @@ from cffi import FFI
 HERE = Path(__file__).parent
 SOURCES = sorted(path for path in HERE.glob("*.c") if path.name != "fast_ends.c")
 
-compile_flags = ["-std=c11", "-D_GNU_SOURCE", "-O3", "-fvisibility=hidden", "-Wall", "-Wextra"]
+compile_flags = ["-std=c11", "-D_GNU_SOURCE", "-O3", "-fvisibility=hidden", "-Wall"]
 link_flags = []
 if sanitizers := os.environ.get("IPC_SANITIZE"):
     compile_flags += ["-g", "-fno-omit-frame-pointer", f"-fsanitize={sanitizers}"]

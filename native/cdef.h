@@ -44,14 +44,15 @@
 #define IPCR_MAX_CAPACITY ...
 #define IPCR_RECORD_HEADER ...
 
-typedef struct ipcr_segment ipcr_segment;
-typedef struct ipcr_end ipcr_end;
+struct ipcr_segment;
+struct ipcr_end;
 
 uint64_t ipcr_segment_footprint(uint64_t capacity);
 uint64_t ipcr_round_capacity(uint64_t wanted);
 int ipcr_segment_create(char const *dir, char const *name, uint32_t kind, uint64_t capacity,
                         uint64_t start_position, struct ipcr_segment **out);
-int ipcr_segment_attach(int fd, char const *dir, char const *name, uint32_t kind, struct ipcr_segment **out);
+int ipcr_segment_attach(int fd, char const *dir, char const *name, uint32_t kind, bool handed_over,
+                        struct ipcr_segment **out);
 void ipcr_segment_reference(struct ipcr_segment *segment);
 void ipcr_segment_release(struct ipcr_segment *segment);
 int ipcr_segment_unlink(struct ipcr_segment *segment);
@@ -75,6 +76,7 @@ bool ipcr_end_in_use(struct ipcr_end const *end);
 int ipcr_end_peer(struct ipcr_end const *end);
 int ipcr_end_peer_sometimes(struct ipcr_end *end);
 uint32_t ipcr_end_peer_pid(struct ipcr_end const *end);
+int ipcr_parcel_add(int fd, bool for_fork);
 void ipcr_parcel_close(int fd);
 int ipcr_parcel_keep(int fd);
 

@@ -71,19 +71,19 @@ struct ipcr_side_signals {
     uint8_t pad1[IPCR_LINE - 64 - 16];
 };
 
-/* Position and sequence, written in turn before the position is published, so that one pair always
- * matches the published position, whenever its writer dies. */
+/* What belongs to a position.  Two of them, written in turn before the position is published, so that
+ * one always matches the published position, whenever its writer dies. */
 struct ipcr_mark {
     ipcr_word64 position;
-    ipcr_word64 sequence;
+    ipcr_word64 sequence; /* records before the position, since the segment began */
+    ipcr_word64 bytes;    /* their payload bytes */
 };
 
 /* Writer: this side alone.  Reader: the other side (position), a successor and observers (marks). */
 struct ipcr_side_position {
     ipcr_word64 position; /* free-running; compared by unsigned difference only */
-    uint64_t pad0;
     struct ipcr_mark mark[2];
-    uint8_t pad[IPCR_LINE - 48];
+    uint8_t pad[IPCR_LINE - 56];
 };
 
 enum ipcr_side { IPCR_SENDER = 0, IPCR_RECEIVER = 1, IPCR_SIDES = 2 };

@@ -34,7 +34,8 @@ struct ipcr_ring_writer {
     uint64_t position;    /* end of what was staged; write_position once published */
     uint64_t cached_read; /* last seen read_position */
     uint64_t sequence;    /* of the next record */
-    uint32_t next_mark;   /* the pair that does not describe the published position */
+    uint64_t bytes;       /* payload staged since the segment began */
+    uint32_t next_mark;   /* the mark that does not describe the published position */
     struct ipcr_side_position *own;
     const struct ipcr_side_position *peer;
     struct ipcr_side_signals *signals;
@@ -48,6 +49,7 @@ struct ipcr_ring_reader {
     uint64_t position;     /* end of what was consumed; read_position once released */
     uint64_t cached_write; /* last seen write_position */
     uint64_t sequence;     /* of the record at position */
+    uint64_t bytes;        /* payload consumed since the segment began */
     uint32_t next_mark;
     struct ipcr_side_position *own;
     const struct ipcr_side_position *peer;
@@ -60,7 +62,6 @@ struct ipcr_record_view {
     const uint8_t *payload;
     uint64_t length;
     uint64_t info;
-    uint64_t bytes; /* of ring space, header and padding included */
 };
 
 /* Continue from the shared words, as a first user or as a successor.  IPCR_CORRUPT if they break I1,
@@ -110,6 +111,7 @@ static inline void ipcr_ring_stage_claimed(struct ipcr_ring_writer *w, uint8_t *
     store_relaxed64(&record->info, info);
     w->position += ipcr_record_bytes(length);
     w->sequence++;
+    w->bytes += length;
 }
 
 static inline int ipcr_ring_stage(struct ipcr_ring_writer *w, const void *src, uint64_t length, uint64_t info)
@@ -123,15 +125,16 @@ static inline int ipcr_ring_stage(struct ipcr_ring_writer *w, const void *src, u
     return IPCR_OK;
 }
 
-/* Move a side's position by one store.  The mark goes first: whenever we die, the pair of the published
- * position is whole, because only the other pair was being written.  Release on each store keeps the
- * three in order for observers too (M in docs/memory-model.md; free on x86). */
+/* Move a side's position by one store.  The mark goes first: whenever we die, the mark of the published
+ * position is whole, because only the other one was being written.  Release keeps a mark's first store
+ * behind the publication before it, for observers (M in docs/memory-model.md; free on x86). */
 static inline void ipcr_side_move(struct ipcr_side_position *own, uint32_t *next_mark, uint64_t position,
-                                  uint64_t sequence)
+                                  uint64_t sequence, uint64_t bytes)
 {
     struct ipcr_mark *mark = &own->mark[*next_mark];
     store_release64(&mark->position, position);
     store_release64(&mark->sequence, sequence);
+    store_release64(&mark->bytes, bytes);
     *next_mark ^= 1u;
     store_release64(&own->position, position);
 }
@@ -139,7 +142,7 @@ static inline void ipcr_side_move(struct ipcr_side_position *own, uint32_t *next
 /* Make everything staged visible (W). */
 static inline void ipcr_ring_publish(struct ipcr_ring_writer *w)
 {
-    ipcr_side_move(w->own, &w->next_mark, w->position, w->sequence);
+    ipcr_side_move(w->own, &w->next_mark, w->position, w->sequence, w->bytes);
 }
 
 static inline int ipcr_ring_try_write(struct ipcr_ring_writer *w, const void *src, uint64_t length, uint64_t info)
@@ -175,21 +178,21 @@ static inline int ipcr_ring_next(struct ipcr_ring_reader *r, struct ipcr_record_
     out->payload = (const uint8_t *)record + IPCR_RECORD_HEADER;
     out->length = length;
     out->info = load_relaxed64(&record->info);
-    out->bytes = ipcr_record_bytes(length);
     return IPCR_OK;
 }
 
 /* Step over a record.  Its space is the reader's until ipcr_ring_release. */
-static inline void ipcr_ring_consume(struct ipcr_ring_reader *r, uint64_t record_bytes)
+static inline void ipcr_ring_consume(struct ipcr_ring_reader *r, uint64_t length)
 {
-    r->position += record_bytes;
+    r->position += ipcr_record_bytes(length);
     r->sequence++;
+    r->bytes += length;
 }
 
 /* Give the space of everything consumed back to the writer (R). */
 static inline void ipcr_ring_release(struct ipcr_ring_reader *r)
 {
-    ipcr_side_move(r->own, &r->next_mark, r->position, r->sequence);
+    ipcr_side_move(r->own, &r->next_mark, r->position, r->sequence, r->bytes);
 }
 
 /* Copy one record out and release it.  IPCR_TOO_LARGE if it is longer than `room`: it stays. */
@@ -205,7 +208,7 @@ static inline int ipcr_ring_try_read(struct ipcr_ring_reader *r, void *dst, uint
     if (view.length > room)
         return IPCR_TOO_LARGE;
     copy_out(dst, view.payload, view.length);
-    ipcr_ring_consume(r, view.bytes);
+    ipcr_ring_consume(r, view.length);
     ipcr_ring_release(r);
     return IPCR_OK;
 }

@@ -355,7 +355,7 @@ static int read_geometry(int fd, const struct ipcr_file_facts *facts, struct ipc
     return rc;
 }
 
-static int settle(struct ipcr_segment *s, uint32_t kind)
+static int settle(struct ipcr_segment *s, uint32_t kind, bool handed_over)
 {
     struct ipcr_file_facts facts;
     struct ipcr_geometry g;
@@ -381,13 +381,14 @@ static int settle(struct ipcr_segment *s, uint32_t kind)
     s->uuid[1] = g.uuid[1];
     rc = ipcr_hold_take(&s->presence, s->fd, s->id, &presence_shared, 1);
     if (rc == IPCR_TAKEN) /* somebody is unlinking it just now */
-        return s->dir == NULL ? IPCR_FROM_ERRNO(EAGAIN) : IPCR_AGAIN;
-    if (rc == IPCR_OK && s->dir != NULL && still_named(s->dir, s->name, s->id) != IPCR_OK)
+        return s->dir == NULL || handed_over ? IPCR_FROM_ERRNO(EAGAIN) : IPCR_AGAIN;
+    if (rc == IPCR_OK && s->dir != NULL && !handed_over && still_named(s->dir, s->name, s->id) != IPCR_OK)
         return IPCR_AGAIN;
     return rc == IPCR_OK ? map_segment(s) : rc;
 }
 
-int ipcr_segment_attach(int fd, const char *dir, const char *name, uint32_t kind, struct ipcr_segment **out)
+int ipcr_segment_attach(int fd, const char *dir, const char *name, uint32_t kind, bool handed_over,
+                        struct ipcr_segment **out)
 {
     int rc = ipcr_registry_start();
     if (rc != IPCR_OK)
@@ -396,7 +397,7 @@ int ipcr_segment_attach(int fd, const char *dir, const char *name, uint32_t kind
     if (s == NULL)
         return IPCR_FROM_ERRNO(ENOMEM);
     s->fd = fd;
-    rc = settle(s, kind);
+    rc = settle(s, kind, handed_over);
     if (rc != IPCR_OK) {
         s->fd = -1; /* still the caller's */
         discard_segment(s);

@@ -46,9 +46,11 @@ uint64_t ipcr_round_capacity(uint64_t wanted);
 int ipcr_segment_create(const char *dir, const char *name, uint32_t kind, uint64_t capacity, uint64_t start_position,
                         struct ipcr_segment **out);
 
-/* Attach what `fd` (a description of its own) leads to; takes the descriptor over on success.  dir and
- * name as for create.  IPCR_AGAIN: the name was being replaced, open it anew. */
-int ipcr_segment_attach(int fd, const char *dir, const char *name, uint32_t kind, struct ipcr_segment **out);
+/* Attach what `fd` leads to; takes the descriptor over on success.  dir and name as for create.
+ * IPCR_AGAIN: the name was being replaced, open it anew.  handed_over: a process that is present sent us
+ * the descriptor, so it doesn't matter whether the name still leads here. */
+int ipcr_segment_attach(int fd, const char *dir, const char *name, uint32_t kind, bool handed_over,
+                        struct ipcr_segment **out);
 
 void ipcr_segment_reference(struct ipcr_segment *segment);
 /* The last one detaches; on a named segment the last process to detach unlinks it if nothing is unread. */

@@ -9,29 +9,27 @@
 
 enum { SNAPSHOT_TRIES = 10000 };
 
-/* One consistent {position, sequence} of a side.  Under a storm of messages the last try is believed:
+/* One consistent mark of a side.  Under a storm of messages the last try is believed:
  * it is off by a message or two. */
-static void snapshot(const struct ipcr_side_position *side, uint64_t *position, uint64_t *sequence)
+static void snapshot(const struct ipcr_side_position *side, struct ipcr_side_stats *out)
 {
     for (int i = 0; i < SNAPSHOT_TRIES; i++) {
         const uint64_t at = load_acquire64(&side->position);
         const int pair = load_acquire64(&side->mark[0].position) == at ? 0 : 1;
         const uint64_t marked = load_acquire64(&side->mark[pair].position);
-        *sequence = load_acquire64(&side->mark[pair].sequence);
-        *position = at;
+        out->messages = load_acquire64(&side->mark[pair].sequence);
+        out->bytes = load_acquire64(&side->mark[pair].bytes);
         if (marked == at && load_acquire64(&side->position) == at)
             return;
     }
 }
 
 static int read_side(const struct ipcr_header *header, uint32_t side, int fd, struct ipcr_file_id id,
-                     uint64_t start_position, struct ipcr_side_stats *out)
+                     struct ipcr_side_stats *out)
 {
     const struct ipcr_side_signals *signals = &header->signals[side];
-    uint64_t position;
     bool alive = false, claimed = false;
-    snapshot(&header->at[side], &position, &out->messages);
-    out->bytes = position - start_position;
+    snapshot(&header->at[side], out);
     out->parked_ns = load_relaxed64(&signals->parked_ns);
     out->high_water = load_relaxed64(&signals->high_water);
     const uint32_t state = load_acquire32(&signals->end_state);
@@ -54,9 +52,9 @@ static int read_all(const struct ipcr_header *header, const struct ipcr_geometry
         .kind = g->kind, .creator_pid = g->creator_pid, .capacity = g->capacity, .total_bytes = g->total_bytes,
         .uuid = { g->uuid[0], g->uuid[1] }, .named = (g->flags & IPCR_FLAG_NAMED) != 0,
     };
-    int rc = read_side(header, IPCR_RECEIVER, fd, id, g->start_position, &out->side[IPCR_RECEIVER]);
+    int rc = read_side(header, IPCR_RECEIVER, fd, id, &out->side[IPCR_RECEIVER]);
     if (rc == IPCR_OK)
-        rc = read_side(header, IPCR_SENDER, fd, id, g->start_position, &out->side[IPCR_SENDER]);
+        rc = read_side(header, IPCR_SENDER, fd, id, &out->side[IPCR_SENDER]);
     if (rc == IPCR_OK)
         rc = ipcr_probe(fd, id, IPCR_LOCK_PRESENCE, &present);
     if (rc == IPCR_OK)

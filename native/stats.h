@@ -6,7 +6,7 @@
 
 struct ipcr_side_stats {
     uint64_t messages; /* sent, or received */
-    uint64_t bytes;    /* of ring space, record headers and padding included */
+    uint64_t bytes;    /* of payload */
     uint64_t parked_ns;
     uint64_t high_water;
     uint32_t state; /* enum ipcr_end_state */

@@ -373,7 +373,7 @@ static inline int64_t try_recv(struct ipcr_end *e, char *out)
         return result_of(&view) | IPCR_RESULT_LENT;
     }
     copy_out(out, view.payload, view.length);
-    ipcr_ring_consume(&e->reader, view.bytes);
+    ipcr_ring_consume(&e->reader, view.length);
     release_space(e);
     return result_of(&view);
 }
@@ -455,7 +455,7 @@ int64_t ipcr_recv_many(struct ipcr_end *e, char *out, uint64_t room, uint64_t *l
         lengths[done] = view.length;
         infos[done] = view.info;
         done++;
-        ipcr_ring_consume(&e->reader, view.bytes);
+        ipcr_ring_consume(&e->reader, view.length);
         if (ipcr_end_drained(e))
             break;
     }
@@ -493,7 +493,7 @@ int ipcr_release(struct ipcr_end *e)
         rc = IPCR_FORKED;
     } else {
         e->lent = false;
-        ipcr_ring_consume(&e->reader, ipcr_record_bytes(e->lent_length));
+        ipcr_ring_consume(&e->reader, e->lent_length);
         release_space(e);
     }
     leave(e);

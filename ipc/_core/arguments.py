@@ -1,0 +1,130 @@
+"""Checking what users pass: a clear TypeError or ValueError that names the value, the limit and the way out."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import re
+import time
+from collections.abc import Iterable
+from typing import Final, Literal
+
+from ipc._core.native import lib
+
+__all__ = [
+    "ALL_ENCODINGS",
+    "DEFAULT_CAPACITY",
+    "FOREVER_NS",
+    "Accept",
+    "Spin",
+    "Timeout",
+    "accept_mask",
+    "capacity_bytes",
+    "deadline_ns",
+    "message_type",
+    "segment_name",
+    "spin_ns",
+]
+
+Timeout = float | None
+Spin = Literal["auto"] | float
+Accept = Iterable[str] | None
+
+DEFAULT_CAPACITY: Final = "1MiB"
+FOREVER_NS: Final = 2**64 - 1
+_SPIN_AUTO: Final = 2**64 - 1
+_LONGEST_NS: Final = 2**62  # 146 years, and no overflow when a slice is added
+
+_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|TiB)?")
+_UNITS = {None: 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
+
+_ENCODINGS = {"bytes": 1 << lib.IPCR_BYTES, "pickle": 1 << lib.IPCR_PICKLE, "array": 1 << lib.IPCR_ARRAY}
+ALL_ENCODINGS: Final = sum(_ENCODINGS.values())
+
+
+def capacity_bytes(capacity: object) -> int:
+    """Bytes for an int or a text like "4MiB", rounded up to a power of two of at least a page."""
+    if isinstance(capacity, str):
+        match = _SIZE.fullmatch(capacity.strip())
+        if match is None:
+            raise ValueError(f"capacity={capacity!r} is no size; write a number of bytes or, say, '64KiB' or '4MiB'")
+        wanted = int(match[1]) * _UNITS[match[2]]
+    elif isinstance(capacity, int) and not isinstance(capacity, bool):
+        wanted = capacity
+    else:
+        raise TypeError(f"capacity must be an int (bytes) or text such as '4MiB', not {type(capacity).__name__}")
+    if not 0 < wanted <= lib.IPCR_MAX_CAPACITY:
+        raise ValueError(f"capacity={capacity!r} must be from 1 to {lib.IPCR_MAX_CAPACITY} bytes")
+    return int(lib.ipcr_round_capacity(wanted))
+
+
+def segment_name(name: object) -> str:
+    """A name that is a plain file name, so that it can't lead out of IPC_DIR."""
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a str, not {type(name).__name__}")
+    if _NAME.fullmatch(name) is None:
+        raise ValueError(
+            f"name={name!r} must be 1 to 200 letters, digits, '.', '_' or '-', not starting with '.': it is a file's "
+            "name, without slashes"
+        )
+    return name
+
+
+def _seconds(value: object, what: str, otherwise: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        try:
+            value = float(value.__float__())  # type: ignore[attr-defined]  # numpy scalars, Decimal
+        except (AttributeError, TypeError):
+            raise TypeError(f"{what} must be a number of seconds or {otherwise}, not {value!r}") from None
+    if isinstance(value, bool) or math.isnan(value) or value < 0:
+        raise ValueError(f"{what}={value!r} must be a number of seconds, 0 or more, or {otherwise}")
+    return float(value)
+
+
+def deadline_ns(timeout: object) -> int:
+    """The CLOCK_MONOTONIC time at which a wait that starts now must end."""
+    if timeout is None:
+        return FOREVER_NS
+    if isinstance(timeout, bool):
+        raise TypeError(f"timeout must be a number of seconds or None, not {timeout!r}")
+    seconds = _seconds(timeout, "timeout", "None")
+    return FOREVER_NS if seconds * 1e9 > _LONGEST_NS else time.monotonic_ns() + int(seconds * 1e9)
+
+
+def spin_ns(spin: object) -> int:
+    """How long a wait spins before it parks: "auto" adapts, and never spins where it has one CPU to share."""
+    if spin == "auto":
+        return _SPIN_AUTO if _cpus_to_spend() >= 2 else 0
+    if isinstance(spin, (str, bool)):
+        raise TypeError(f"spin must be 'auto' or a number of seconds, not {spin!r}")
+    return min(int(_seconds(spin, "spin", "'auto'") * 1e9), _LONGEST_NS)
+
+
+@functools.cache
+def _cpus_to_spend() -> float:
+    """CPUs that this container may keep busy at once; affinity is looked at in C, where it may change."""
+    from ipc._core.cgroup import cpu_quota
+
+    return min(float(os.cpu_count() or 1), cpu_quota())
+
+
+def accept_mask(accept: Accept) -> int:
+    """Which encodings a receiver decodes, as bits; None means all."""
+    if accept is None:
+        return ALL_ENCODINGS
+    kinds = {accept} if isinstance(accept, str) else set(accept)
+    unknown = kinds - _ENCODINGS.keys()
+    if unknown or not kinds:
+        raise ValueError(f"accept={accept!r} must be some of {', '.join(map(repr, _ENCODINGS))}")
+    return sum(_ENCODINGS[kind] for kind in kinds)
+
+
+def message_type(value: object) -> int:
+    """A message type: 32 bits that mean whatever the application wants."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"type must be an int, not {type(value).__name__}")
+    if not 0 <= value < 2**32:
+        raise ValueError(f"type={value} must be from 0 to 2**32 - 1")
+    return value

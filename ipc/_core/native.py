@@ -1,0 +1,82 @@
+"""The binding, and the one translation from native results to exceptions."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import NoReturn
+
+from ipc import errors
+from ipc._core._native import ffi, lib
+
+__all__ = ["check", "ffi", "lib", "raise_status"]
+
+# result -> (exception, what it means and what to do)
+_MEANINGS: dict[int, tuple[type[errors.IpcError], str]] = {
+    lib.IPCR_CORRUPT: (
+        errors.CorruptSegmentError,
+        "holds words that no correct peer writes; the segment is lost: close it and create a new one",
+    ),
+    lib.IPCR_BUSY: (
+        errors.BusyError,
+        "is in use by another thread of this process; give each thread an end of its own, or use a queue",
+    ),
+    lib.IPCR_CLOSED: (errors.ClosedError, "is closed"),
+    lib.IPCR_END_OF_CHANNEL: (errors.EndOfChannel, "has no other side any more: it was closed cleanly"),
+    lib.IPCR_PEER_DIED: (errors.PeerDiedError, "lost its other side: the process there died without closing"),
+    lib.IPCR_FORKED: (
+        errors.ForkedHandleError,
+        "was in use when this process was forked, and stays with the parent; make a new channel for the child, "
+        "or hand an end over before using it",
+    ),
+    lib.IPCR_EXISTS: (
+        errors.SegmentExistsError,
+        "exists, and somebody is attached to it; attach to it, choose another name, or remove it with ipc.rm()",
+    ),
+    lib.IPCR_NOT_FOUND: (errors.SegmentNotFoundError, "does not exist; ipc.ls() shows what does"),
+    lib.IPCR_UNTRUSTED: (
+        errors.UntrustedSegmentError,
+        "belongs to another user, or its mode lets others in (0600 is wanted); it is neither read nor removed",
+    ),
+    lib.IPCR_NOT_OURS: (
+        errors.CorruptSegmentError,
+        "is not an ipc-rings segment (no magic number, or too short); choose another name",
+    ),
+    lib.IPCR_VERSION: (
+        errors.IncompatibleFormatError,
+        f"has another format than this library's version {lib.IPCR_FORMAT_VERSION}; use the same release on both sides",
+    ),
+    lib.IPCR_KIND: (errors.IncompatibleFormatError, "is a segment of another kind"),
+    lib.IPCR_TIME_NAMESPACE: (
+        errors.IncompatibleFormatError,
+        "was made in another time namespace, whose clock differs; attach from the same one",
+    ),
+    lib.IPCR_LENT: (errors.BusyError, "has lent out a claim or a view; end its `with` block first"),
+    lib.IPCR_NAME_BUSY: (errors.BusyError, "is being removed by a process that does not go on; try again"),
+    lib.IPCR_IN_USE: (
+        errors.HandOverError,
+        "is in use by this process and can't be handed over; hand it over before its first use",
+    ),
+}
+
+
+def raise_status(status: int, what: str) -> NoReturn:
+    """Raise what a native result means; `what` names the handle or the file."""
+    if status <= lib.IPCR_ERRNO_BASE:
+        number = lib.IPCR_ERRNO_BASE - status
+        reason = os.strerror(number)
+        if number in {errno.ENOSPC, errno.ENOMEM}:
+            raise errors.OutOfSharedMemoryError(number, f"{what}: {reason}")
+        if number == errno.EMFILE:
+            raise errors.SharedMemoryError(number, f"{what}: {reason}; raise the limit with `ulimit -n`")
+        if number == errno.EBADF:
+            reason = "the program closed the segment's descriptor, so nobody's death can be told any more"
+        raise errors.SharedMemoryError(number, f"{what}: {reason}")
+    kind, meaning = _MEANINGS[status]
+    raise kind(f"{what} {meaning}")
+
+
+def check(status: int, what: str) -> None:
+    """Raise unless the native call succeeded."""
+    if status < 0:
+        raise_status(status, what)

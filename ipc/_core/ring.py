@@ -1,0 +1,519 @@
+"""Rings for experts: bytes in, bytes out, between one writer and one reader."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, final
+
+from ipc import errors
+from ipc._core import arguments, observe, parcels
+from ipc._core.ends import End
+from ipc._core.lending import Claim, Peek
+from ipc._core.native import ffi, lib
+from ipc._core.segment import Segment
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["ReceivingEnd", "Ring", "RingReader", "RingWriter", "SendingEnd", "as_bytes"]
+
+_OK = lib.IPCR_OK
+_FULL = lib.IPCR_FULL
+_EMPTY = lib.IPCR_EMPTY
+_SMALL = lib.IPCR_SMALL
+_SHIFT = lib.IPCR_RESULT_ENCODING_SHIFT
+_LENGTH = (1 << _SHIFT) - 1
+_LENT = 1 << 62
+
+_send = lib.ipcr_send
+_recv = lib.ipcr_recv
+_unpack = ffi.unpack
+
+_T = TypeVar("_T")
+
+
+def as_bytes(data: object) -> Any:
+    """Something that native code reads `len(...)` bytes from, without a copy where there is a way."""
+    if isinstance(data, bytes):
+        return data
+    try:
+        view = memoryview(data)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"a ring carries bytes-like objects, not {type(data).__name__}; ipc.channel takes any") from None
+    if not view.c_contiguous:
+        return view.tobytes()
+    return ffi.from_buffer(view) if view.nbytes else b""
+
+
+class SendingEnd(End):
+    """What writers of rings and channels share: moving bytes, with their encoding."""
+
+    __slots__ = ()
+
+    _side = lib.IPCR_SENDER
+    _role = "sender"
+
+    def _put(self, data: Any, size: int, info: int, timeout: float | None, status: int) -> None:
+        """Finish a send that the fast path could not: `status` says why."""
+        deadline = arguments.deadline_ns(timeout)
+        if status == lib.IPCR_NOT_TAKEN:
+            self._take()
+            status = _send(self._handle, data, size, info)
+        if status == _FULL:
+            start = time.monotonic_ns()
+            status = self._wait(lib.ipcr_send_wait, data, size, info, deadline)
+            if status == _FULL:
+                self._timed_out(f"no room for {size} bytes", deadline, start)
+        if status != _OK:
+            self._refuse(status, size)
+
+    def _try_put(self, data: Any, size: int, info: int) -> bool:
+        status = _send(self._handle, data, size, info)
+        if status == lib.IPCR_NOT_TAKEN:
+            self._take()
+            status = _send(self._handle, data, size, info)
+        if status == _OK:
+            return True
+        if status != _FULL:
+            self._refuse(status, size)
+        self._peer_must_live()
+        return False
+
+    def _refuse(self, status: int, size: int) -> None:
+        if status == lib.IPCR_TOO_LARGE:
+            capacity = self._attached().capacity
+            limit = capacity - lib.IPCR_RECORD_HEADER
+            raise errors.MessageTooLargeError(
+                f"{self}: a message of {size} bytes can't fit; capacity={capacity} carries at most {limit}. "
+                f"Make it with capacity={arguments.capacity_bytes(size + lib.IPCR_RECORD_HEADER)} or more"
+            )
+        self._raise(status)
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait until the receiver has taken everything that was sent.
+
+        Args:
+          timeout: seconds; None waits without limit, 0 never waits.
+
+        Raises:
+          TimeoutError: something is still unread; nothing is lost.
+          PeerDiedError, EndOfChannel: the receiver went before it took everything.
+        """
+        deadline = arguments.deadline_ns(timeout)
+        start = time.monotonic_ns()
+        status = self._wait(lib.ipcr_flush_wait, deadline)
+        if status == _FULL:
+            self._timed_out("not everything was taken", deadline, start)
+        if status != _OK:
+            self._raise(status)
+
+
+class ReceivingEnd(End):
+    """What readers of rings and channels share."""
+
+    __slots__ = ("_scratch",)
+
+    _side = lib.IPCR_RECEIVER
+    _role = "receiver"
+
+    def _set_up(self) -> None:
+        self._scratch: Any = ffi.new("char[]", _SMALL)
+
+    def _borrow_scratch(self) -> Any:
+        """A buffer for one small message.  While it is borrowed another call gets one of its own, so that a second
+        thread (which BusyError can't always catch between two native calls) never writes into this one."""
+        scratch, self._scratch = self._scratch, None
+        return ffi.new("char[]", _SMALL) if scratch is None else scratch
+
+    def _get(self, scratch: Any, timeout: float | None, result: int) -> int:
+        """Finish a receive that the fast path could not; returns a result that is not negative."""
+        deadline = arguments.deadline_ns(timeout)
+        if result == lib.IPCR_NOT_TAKEN:
+            self._take()
+            result = _recv(self._handle, scratch)
+        if result == _EMPTY:
+            start = time.monotonic_ns()
+            result = self._wait(lib.ipcr_recv_wait, scratch, deadline)
+            if result == _EMPTY:
+                self._timed_out("no message", deadline, start)
+        if result < 0:
+            self._raise(result)
+        return result
+
+    def _try_get(self, scratch: Any) -> int | None:
+        result = int(_recv(self._handle, scratch))
+        if result == lib.IPCR_NOT_TAKEN:
+            self._take()
+            result = int(_recv(self._handle, scratch))
+        if result >= 0:
+            return result
+        if result != _EMPTY:
+            self._raise(result)
+        self._peer_must_live()
+        return None
+
+    def _drain(self) -> None:
+        """Hand out what is in the ring now, then EndOfChannel."""
+        lib.ipcr_end_drain(self._handle)
+
+
+@final
+class RingWriter(SendingEnd):
+    """Writing end of a ring.  One process and one thread at a time; a second caller gets BusyError."""
+
+    __slots__ = ()
+
+    _role = "writer"
+
+    def write(self, data: Any, timeout: float | None = None) -> None:
+        """Copy one message into the ring, waiting for room.
+
+        Either the whole message is written or the ring is unchanged.
+
+        Args:
+          data: bytes-like; at most the capacity less 16 bytes.
+          timeout: seconds; None waits without limit, 0 never waits.
+
+        Raises:
+          TimeoutError: no room within `timeout`.
+          MessageTooLargeError: it can never fit.
+          PeerDiedError, EndOfChannel: no reader is there to make room.
+        """
+        data = as_bytes(data)
+        if timeout is not None:
+            arguments.deadline_ns(timeout)  # a wrong one is said before anything is sent
+        status = _send(self._handle, data, len(data), 0)
+        if status != _OK:
+            self._put(data, len(data), 0, timeout, status)
+
+    def try_write(self, data: Any) -> bool:
+        """Write one message if there is room now; whether it was written."""
+        data = as_bytes(data)
+        return self._try_put(data, len(data), 0)
+
+    def write_many(self, messages: Iterable[Any], timeout: float | None = None) -> int:
+        """Write messages in one native call per ring-full, waking the reader once for each; returns how many.
+
+        On TimeoutError and other errors the messages before the first that found no room have been written; the
+        error's `written` says how many.
+        """
+        deadline = arguments.deadline_ns(timeout)
+        parts = [message if isinstance(message, bytes) else bytes(as_bytes(message)) for message in messages]
+        lengths = array("Q", map(len, parts))
+        joined = b"".join(parts)
+        at_message, at_byte = 0, 0
+        start = time.monotonic_ns()
+        try:
+            while at_message < len(parts):
+                done = lib.ipcr_send_many(
+                    self._handle,
+                    ffi.from_buffer("char[]", joined) + at_byte,
+                    ffi.from_buffer("uint64_t[]", lengths) + at_message,
+                    len(parts) - at_message,
+                    0,
+                )
+                if done > 0:
+                    at_byte += sum(lengths[at_message : at_message + done])
+                    at_message += done
+                    continue
+                size = lengths[at_message]
+                if done == lib.IPCR_NOT_TAKEN:
+                    self._take()
+                elif done == _FULL:
+                    done = self._wait(lib.ipcr_room_wait, size, deadline)
+                    if done == _FULL:
+                        self._timed_out(f"no room for {size} bytes", deadline, start)
+                    if done != _OK:
+                        self._refuse(done, size)
+                else:
+                    self._refuse(int(done), size)
+        except errors.IpcError as error:
+            error.written = at_message  # type: ignore[attr-defined]
+            raise
+        return at_message
+
+    def claim(self, nbytes: int, timeout: float | None = None) -> Claim:
+        """Lend `nbytes` of writable memory straight in the ring: `with writer.claim(64) as memory: ...`.
+
+        The message is written at the end of the `with`, without a copy, or not at all if its body raised.  Waits for
+        room as `write` does.
+        """
+        if isinstance(nbytes, bool) or not isinstance(nbytes, int):
+            raise TypeError(f"nbytes must be an int, not {type(nbytes).__name__}")
+        if nbytes < 0:
+            raise ValueError(f"nbytes={nbytes} must be 0 or more")
+        return Claim(self, nbytes, timeout)
+
+    def _claim(self, size: int, timeout: float | None) -> tuple[Any, Segment]:
+        deadline = arguments.deadline_ns(timeout)
+        start = time.monotonic_ns()
+        while True:
+            status = lib.ipcr_claim(self._handle, size)
+            if status == _OK:
+                return lib.ipcr_lent(self._handle), self._attached()
+            if status == lib.IPCR_NOT_TAKEN:
+                self._take()
+                continue
+            if status == _FULL:
+                status = self._wait(lib.ipcr_room_wait, size, deadline)
+                if status == _FULL:
+                    self._timed_out(f"no room for {size} bytes", deadline, start)
+            if status != _OK:
+                self._refuse(status, size)
+
+    def _commit(self, size: int) -> None:
+        status = lib.ipcr_commit(self._handle, size, 0)
+        if status != _OK:
+            self._refuse(status, size)
+
+
+@final
+class RingReader(ReceivingEnd):
+    """Reading end of a ring.  One process and one thread at a time; a second caller gets BusyError."""
+
+    __slots__ = ()
+
+    _role = "reader"
+
+    def read(self, timeout: float | None = None) -> bytes:
+        """Take the next message, waiting for one.
+
+        Args:
+          timeout: seconds; None waits without limit, 0 never waits.
+
+        Raises:
+          TimeoutError: nothing came within `timeout`.
+          EndOfChannel: the writer closed, and everything was read.
+          PeerDiedError: the writer died, and everything it had published was read.
+        """
+        if timeout is not None:
+            arguments.deadline_ns(timeout)  # a wrong one is said before anything is taken
+        scratch = self._borrow_scratch()
+        result = _recv(self._handle, scratch)
+        if result < 0:
+            result = self._get(scratch, timeout, result)
+        return self._bytes(scratch, result)
+
+    def try_read(self, default: _T | None = None) -> bytes | _T | None:
+        """Take the next message if there is one now, else `default`."""
+        scratch = self._borrow_scratch()
+        result = self._try_get(scratch)
+        return default if result is None else self._bytes(scratch, result)
+
+    def _bytes(self, scratch: Any, result: int) -> bytes:
+        size = result & _LENGTH
+        if result & _LENT:
+            try:
+                message = bytes(ffi.buffer(lib.ipcr_lent(self._handle), size))
+            finally:
+                self._release()
+        else:
+            message = bytes(_unpack(scratch, size))
+        self._scratch = scratch
+        return message
+
+    def read_many(self, max: int = 1024, timeout: float | None = None) -> list[bytes]:
+        """Take what is there, at most `max` messages, in one native call; waits only for the first.
+
+        Raises as `read` does.
+        """
+        if isinstance(max, bool) or not isinstance(max, int):
+            raise TypeError(f"max must be an int, not {type(max).__name__}")
+        if max < 1:
+            raise ValueError(f"max={max} must be 1 or more")
+        deadline = arguments.deadline_ns(timeout)
+        start = time.monotonic_ns()
+        room = min(self._attached().capacity, 2**20)
+        out = ffi.new("char[]", room)
+        most = min(max, room // lib.IPCR_RECORD_HEADER)
+        lengths, infos = ffi.new("uint64_t[]", most), ffi.new("uint64_t[]", most)
+        while True:
+            count = lib.ipcr_recv_many(self._handle, out, room, lengths, infos, most)
+            if count > 0:
+                return _split(ffi.buffer(out), ffi.unpack(lengths, count))
+            if count == 0:  # the first is longer than `room`
+                return [self.read(timeout)]
+            if count == lib.IPCR_NOT_TAKEN:
+                self._take()
+                continue
+            if count == _EMPTY:
+                count = self._wait(lib.ipcr_data_wait, deadline)
+                if count == _EMPTY:
+                    self._timed_out("no message", deadline, start)
+            if count < 0:
+                self._raise(int(count))
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Messages until the writer has closed."""
+        while True:
+            try:
+                yield self.read()
+            except errors.EndOfChannel:
+                return
+
+    def peek(self, timeout: float | None = None) -> Peek:
+        """Lend the next message, read-only, straight from the ring: `with reader.peek() as memory: ...`.
+
+        The message is taken, and its space given back, at the end of the `with`.  Waits as `read` does.
+        """
+        return Peek(self, timeout)
+
+    def _peek(self, timeout: float | None) -> tuple[Any, int, Segment]:
+        deadline = arguments.deadline_ns(timeout)
+        start = time.monotonic_ns()
+        while True:
+            result = lib.ipcr_peek(self._handle)
+            if result >= 0:
+                return lib.ipcr_lent(self._handle), result & _LENGTH, self._attached()
+            if result == lib.IPCR_NOT_TAKEN:
+                self._take()
+                continue
+            if result == _EMPTY:
+                result = self._wait(lib.ipcr_data_wait, deadline)
+                if result == _EMPTY:
+                    self._timed_out("no message", deadline, start)
+            if result < 0:
+                self._raise(int(result))
+
+    def _release(self) -> None:
+        status = lib.ipcr_release(self._handle)
+        if status != _OK:
+            self._raise(status)
+
+
+def _split(joined: Any, lengths: list[int]) -> list[bytes]:
+    """Messages that stand end to end."""
+    messages, at = [], 0
+    for length in lengths:
+        messages.append(joined[at : at + length])
+        at += length
+    return messages
+
+
+@final
+class Ring:
+    """A ring of bytes messages: one writer, one reader, each in the process that first uses it.
+
+    Goes to child processes as a `Process` argument.  While the handle is open, the other side awaits this process.
+    """
+
+    __slots__ = ("__weakref__", "_reader", "_segment", "_spin", "_writer")
+
+    def __init__(self) -> None:
+        raise TypeError("Ring is not made directly; use Ring.create() or Ring.attach()")
+
+    @classmethod
+    def _around(cls, segment: Segment, spin_ns: int, writer: RingWriter | None, reader: RingReader | None) -> Self:
+        self = cls.__new__(cls)
+        self._segment: Segment | None = segment
+        self._spin = spin_ns
+        self._writer = writer if writer is not None else RingWriter._open(segment, spin_ns)
+        self._reader = reader if reader is not None else RingReader._open(segment, spin_ns)
+        return self
+
+    @classmethod
+    def create(
+        cls,
+        name: str | None = None,
+        *,
+        capacity: int | str = arguments.DEFAULT_CAPACITY,
+        spin: arguments.Spin = "auto",
+    ) -> Self:
+        """Make a ring.
+
+        Args:
+          name: a file name in IPC_DIR, so that unrelated processes can attach; None for one that only children get.
+          capacity: bytes, or text such as "4MiB"; rounded up to a power of two, at least a page.
+          spin: "auto", or seconds to spin before sleeping; 0 sleeps at once.
+
+        Raises:
+          SegmentExistsError: somebody is attached under that name.  (An orphan is replaced.)
+          OutOfSharedMemoryError: there is no room for it.
+        """
+        spin_ns = arguments.spin_ns(spin)
+        size = arguments.capacity_bytes(capacity)
+        segment = Segment.create("ring", size, None if name is None else arguments.segment_name(name))
+        return cls._around(segment, spin_ns, None, None)
+
+    @classmethod
+    def attach(cls, name: str, *, spin: arguments.Spin = "auto") -> Self:
+        """Attach the ring called `name`; messages that nobody read are still there.
+
+        Raises:
+          SegmentNotFoundError, UntrustedSegmentError, IncompatibleFormatError, CorruptSegmentError.
+        """
+        spin_ns = arguments.spin_ns(spin)
+        return cls._around(Segment.attach("ring", arguments.segment_name(name)), spin_ns, None, None)
+
+    def writer(self) -> RingWriter:
+        """The writing end; taken by the process that first writes."""
+        return self._writer
+
+    def reader(self) -> RingReader:
+        """The reading end; taken by the process that first reads."""
+        return self._reader
+
+    @property
+    def capacity(self) -> int:
+        """Bytes of the ring; a message takes 16 more than its length, rounded up to 8."""
+        return self._attached().capacity
+
+    @property
+    def name(self) -> str | None:
+        """The name, if it has one."""
+        return self._attached().name
+
+    def _attached(self) -> Segment:
+        if self._segment is None:
+            raise errors.ClosedError("ring is closed: it was closed here")
+        return self._segment
+
+    def stats(self) -> observe.Stats:
+        """Counters of both ends, as they are now; see `ipc.stats`."""
+        return observe.stats_of(self._attached())
+
+    def unlink(self) -> None:
+        """Remove the ring's name at once; those attached go on."""
+        self._attached().unlink()
+
+    def close(self) -> None:
+        """Close both ends of this process, and leave the segment.
+
+        Raises:
+          BusyError: a claim or a peek is still lent out.
+        """
+        self._writer.close()
+        self._reader.close()
+        self._segment = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return "<ring, closed>" if self._segment is None else f"<{self._segment}, capacity {self.capacity}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._attached()
+        parcels.starting_process("a ring")
+        bag = parcels.roles_go_along()
+        if bag is not None:
+            raise errors.HandOverError("give ipc.spawn one end of the ring, ring.writer() or ring.reader(), not both")
+        ends = [None if lib.ipcr_end_in_use(end._handle) else end for end in (self._writer, self._reader)]
+        if ends == [None, None]:
+            raise errors.HandOverError("both ends of this ring are in use by this process; a child could use neither")
+        return _adopt_ring, (self._spin, *ends)
+
+
+def _adopt_ring(spin_ns: int, writer: RingWriter | None, reader: RingReader | None) -> Ring:
+    """Unpickle a ring in the child that it was sent to; an end that the parent uses is only claimed."""
+    end = writer or reader
+    assert end is not None
+    return Ring._around(end._attached(), spin_ns, writer, reader)

@@ -1,0 +1,134 @@
+"""Segments as Python sees them: made, attached, handed to a child, removed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from pathlib import Path
+from typing import Any, Final
+
+import posix_ipc
+
+from ipc import errors
+from ipc._core import footprint
+from ipc._core.native import check, ffi, lib, raise_status
+
+__all__ = ["KINDS", "Segment", "directory", "open_file"]
+
+DEFAULT_DIRECTORY: Final = "/dev/shm"
+ATTACH_TRIES: Final = 1000
+
+KINDS: Final = {"ring": lib.IPCR_KIND_RING, "channel": lib.IPCR_KIND_CHANNEL}
+
+
+def directory() -> str:
+    """Where named segments live: IPC_DIR, or the system's directory for POSIX shared memory."""
+    path = os.environ.get("IPC_DIR") or DEFAULT_DIRECTORY
+    if not Path(path).is_dir():
+        raise errors.SharedMemoryError(
+            errno.ENOTDIR, f"IPC_DIR={path!r} is no directory; make it, or unset IPC_DIR to use {DEFAULT_DIRECTORY}"
+        )
+    return path
+
+
+def open_file(where: str, name: str) -> int:
+    """A descriptor, on a description of its own, of what `name` leads to."""
+    try:
+        if where == DEFAULT_DIRECTORY:
+            return int(posix_ipc.SharedMemory(f"/{name}").fd)
+        return os.open(Path(where, name), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (posix_ipc.ExistentialError, FileNotFoundError):
+        raise_status(lib.IPCR_NOT_FOUND, f"segment {name!r} in {where}")
+    except (posix_ipc.PermissionsError, PermissionError):
+        raise_status(lib.IPCR_UNTRUSTED, f"segment {name!r} in {where}")
+    except OSError as error:  # a directory, a symbolic link, a socket
+        if error.errno in {errno.EISDIR, errno.ELOOP, errno.ENXIO}:
+            raise_status(lib.IPCR_NOT_OURS, f"{name!r} in {where}")
+        raise errors.SharedMemoryError(error.errno, f"{name!r} in {where}: {error.strerror}") from error
+
+
+class Segment:
+    """One attached segment.  Ends hold references of their own, so it lives as long as any of them."""
+
+    __slots__ = ("__weakref__", "directory", "kind", "name", "pointer")
+
+    def __init__(self, pointer: Any, kind: str, where: str | None, name: str | None) -> None:
+        self.pointer = pointer
+        self.kind = kind
+        self.directory = where
+        self.name = name
+
+    def __del__(self) -> None:
+        release, pointer = lib.ipcr_segment_release, getattr(self, "pointer", None)
+        if pointer is not None:
+            self.pointer = None
+            release(pointer)
+
+    def __str__(self) -> str:
+        return self.kind if self.name is None else f"{self.kind} {self.name!r}"
+
+    @classmethod
+    def create(cls, kind: str, capacity: int, name: str | None, *, start_position: int = 0) -> Segment:
+        """A new segment; `start_position` is for tests of counter wrap."""
+        where = None if name is None else directory()
+        footprint.require(capacity, where)
+        label = f"ipc:{kind}:{os.getpid()}-{secrets.token_hex(4)}" if name is None else name
+        out = ffi.new("struct ipcr_segment **")
+        status = lib.ipcr_segment_create(
+            ffi.NULL if where is None else os.fsencode(where), label.encode(), KINDS[kind], capacity, start_position, out
+        )
+        what = f"{kind} of capacity {capacity}" if name is None else f"{kind} {name!r} in {where}"
+        if status == lib.IPCR_NOT_OURS:
+            raise errors.SegmentExistsError(f"{what}: a file of that name exists and is no segment; choose another name")
+        check(status, what)
+        return cls(out[0], kind, where, name)
+
+    @classmethod
+    def attach(cls, kind: str, name: str) -> Segment:
+        """The named segment, checked."""
+        where = directory()
+        what = f"{kind} {name!r} in {where}"
+        for _ in range(ATTACH_TRIES):
+            fd = open_file(where, name)
+            out = ffi.new("struct ipcr_segment **")
+            status = lib.ipcr_segment_attach(fd, os.fsencode(where), name.encode(), KINDS[kind], False, out)
+            if status == lib.IPCR_OK:
+                return cls(out[0], kind, where, name)
+            os.close(fd)
+            if status != lib.IPCR_AGAIN:  # replaced while we looked: open it anew
+                raise_status(status, what)
+        raise_status(lib.IPCR_NAME_BUSY, what)
+
+    @classmethod
+    def adopt(cls, fd: int, kind: str, where: str | None, name: str | None) -> Segment:
+        """The segment behind a descriptor that a parent process sent."""
+        out = ffi.new("struct ipcr_segment **")
+        status = lib.ipcr_segment_attach(
+            fd,
+            ffi.NULL if where is None else os.fsencode(where),
+            ffi.NULL if name is None else name.encode(),
+            KINDS[kind],
+            True,
+            out,
+        )
+        if status != lib.IPCR_OK:
+            os.close(fd)
+            raise_status(status, f"{kind} from the parent process")
+        return cls(out[0], kind, where, name)
+
+    @property
+    def fd(self) -> int:
+        """The descriptor behind the mapping; never lock through it."""
+        return int(lib.ipcr_segment_fd(self.pointer))
+
+    @property
+    def capacity(self) -> int:
+        """Bytes of data."""
+        return int(lib.ipcr_segment_capacity(self.pointer))
+
+    def unlink(self) -> None:
+        """Remove the name; those attached go on."""
+        if self.name is None:
+            raise ValueError(f"an anonymous {self.kind} has no name to unlink; it goes with its last handle")
+        check(lib.ipcr_segment_unlink(self.pointer), str(self))

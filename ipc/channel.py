@@ -1,0 +1,93 @@
+"""Point-to-point channels: one sender, one receiver, over a single ring."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, final
+
+from ipc._core import arguments
+from ipc._core.messages import MessageReceiver, MessageSender
+from ipc._core.segment import Segment
+
+__all__ = ["Receiver", "Sender", "channel"]
+
+_T = TypeVar("_T")
+
+
+@final
+class Sender(MessageSender[_T]):
+    """Sending end of a channel.  One process and one thread at a time; a second caller gets BusyError.
+
+    Taken by the process that first uses it; goes to a child as a `Process` argument before that.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def attach(cls, name: str, *, spin: arguments.Spin = "auto") -> Sender[Any]:
+        """The sending end of the channel called `name`, from a process that has nothing to do with its creator.
+
+        Raises:
+          SegmentNotFoundError, UntrustedSegmentError, IncompatibleFormatError, CorruptSegmentError.
+        """
+        spin_ns = arguments.spin_ns(spin)
+        return cls._open(Segment.attach("channel", arguments.segment_name(name)), spin_ns)
+
+
+@final
+class Receiver(MessageReceiver[_T]):
+    """Receiving end of a channel.  One process and one thread at a time; a second caller gets BusyError.
+
+    Iterating gives messages until the sender has closed.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def attach(cls, name: str, *, accept: arguments.Accept = None, spin: arguments.Spin = "auto") -> Receiver[Any]:
+        """The receiving end of the channel called `name`; what nobody has read is still there.
+
+        Args:
+          accept: which kinds of message to decode: any of "bytes", "array", "pickle"; None for all.
+
+        Raises:
+          SegmentNotFoundError, UntrustedSegmentError, IncompatibleFormatError, CorruptSegmentError.
+        """
+        spin_ns = arguments.spin_ns(spin)
+        mask = arguments.accept_mask(accept)
+        receiver = cls._open(Segment.attach("channel", arguments.segment_name(name)), spin_ns)
+        receiver._accept = mask
+        return receiver
+
+
+def channel(
+    name: str | None = None,
+    *,
+    capacity: int | str = arguments.DEFAULT_CAPACITY,
+    spin: arguments.Spin = "auto",
+    accept: arguments.Accept = None,
+) -> tuple[Sender[Any], Receiver[Any]]:
+    """Make a channel; returns its two ends.
+
+    Messages arrive whole, once, and in order.  What a sender has sent survives its death; what a receiver had not taken
+    when it died is there for its successor.
+
+    Args:
+      name: a file name in IPC_DIR, so that unrelated processes can attach; None for one that only children get, which
+        leaves nothing behind whatever happens.
+      capacity: bytes of the ring, or text such as "4MiB"; rounded up to a power of two, at least a page.  The largest
+        message is 16 bytes less.
+      spin: "auto", or seconds to spin before sleeping; 0 sleeps at once.
+      accept: which kinds of message the receiver decodes: any of "bytes", "array", "pickle"; None for all.
+
+    Raises:
+      SegmentExistsError: somebody is attached under that name.  (An orphan is replaced.)
+      OutOfSharedMemoryError: there is no room for it; nothing was made.
+    """
+    spin_ns = arguments.spin_ns(spin)
+    mask = arguments.accept_mask(accept)
+    size = arguments.capacity_bytes(capacity)
+    segment = Segment.create("channel", size, None if name is None else arguments.segment_name(name))
+    sender = Sender[Any]._open(segment, spin_ns)
+    receiver = Receiver[Any]._open(segment, spin_ns)
+    receiver._accept = mask
+    return sender, receiver

@@ -1,0 +1,192 @@
+"""The command line: ``python -m ipc`` and the script ``ipc``.
+
+Exit codes: 0 done; 1 an error, or the demo's results differ; 2 wrong use, or the extra `cli` is not installed;
+3 a worker process of the demo died.
+
+typer and rich are optional and imported only when a command runs, so that this module can always be imported: by the
+script, to say what is missing, and by spawned children, which run no command.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import ipc
+
+if TYPE_CHECKING:
+    import typer
+    from rich.console import Console
+    from rich.table import Table
+
+__all__ = ["main"]
+
+_DIFFERENT = 1
+_WORKER_DIED = 3
+
+_COLUMNS: Final[tuple[tuple[str, Literal["left", "right"]], ...]] = (
+    ("name", "left"),
+    ("kind", "left"),
+    ("bytes", "right"),
+    ("sent", "right"),
+    ("received", "right"),
+    ("depth", "right"),
+    ("users", "left"),
+    ("age", "right"),
+)
+
+
+def main() -> None:
+    """Run the command that the process's arguments ask for, and exit."""
+    try:
+        # typer resolves the annotations of the commands below among this module's names.
+        globals()["typer"] = importlib.import_module("typer")
+        importlib.import_module("rich")
+    except ModuleNotFoundError as missing:
+        print(f'ipc: the command line needs {missing.name}: pip install "ipc-rings[cli]"', file=sys.stderr)
+        sys.exit(2)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may hold what the terminal's encoding doesn't
+        sys.stdout.reconfigure(errors="backslashreplace")
+    app = typer.Typer(
+        help="Shared-memory IPC: a demo, and a look at the segments of this machine.",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    for command in (demo, ls, rm, gc):
+        app.command()(command)
+    try:
+        app(prog_name="ipc")
+    except ipc.IpcError as error:
+        print(f"ipc: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def demo(
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Number of worker processes.", show_default="one per usable CPU")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option(help="Directory of Python files.", show_default="the standard library")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Tokenise a tree of Python files in one process, over channels and over multiprocessing.Queue, and compare."""
+    from ipc.demo.compare import compare, usable_cpus
+    from ipc.demo.sources import NoSourcesError, read_tree, standard_library
+    from ipc.demo.worker import WorkerFailedError
+
+    try:
+        sources = read_tree(source or standard_library())
+    except NoSourcesError as error:
+        raise typer.BadParameter(str(error), param_hint="--source") from None
+    workers = workers or usable_cpus()
+    try:
+        if as_json:
+            comparison = compare(sources, workers, lambda _: _nothing)
+            _print_json(comparison.as_json())
+        else:
+            from ipc.demo.screen import progress_bar, show
+
+            console = _console()
+            with progress_bar(console, len(sources.paths)) as stage:
+                comparison = compare(sources, workers, stage)
+            show(comparison, console)
+    except WorkerFailedError as error:
+        if as_json:
+            _print_json({"ok": False, "error": str(error)})
+        print(f"ipc: {error}", file=sys.stderr)
+        raise typer.Exit(_WORKER_DIED) from None
+    if not comparison.agree:
+        raise typer.Exit(_DIFFERENT)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    # Names of files and segments are printed as they are: no mark-up, emoji codes or colours are looked for in them.
+    return Console(markup=False, emoji=False, highlight=False)
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def ls(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array and nothing else.")] = False) -> None:
+    """List the named segments of this user, and who uses them."""
+    entries = ipc.ls()
+    if as_json:
+        _print_json([{**asdict(entry), "kind": entry.kind, "attached": entry.attached} for entry in entries])
+    elif not entries:
+        print("No segments.")
+    else:
+        _console().print(_table(entries))
+
+
+def _table(entries: list[ipc.Entry]) -> Table:
+    from rich.table import Table
+
+    table = Table()
+    for heading, on_which_side in _COLUMNS:
+        table.add_column(heading, justify=on_which_side, overflow="fold")
+    for entry in entries:
+        age = _duration(time.time() - entry.modified)
+        if entry.stats is None:
+            table.add_row(entry.name, entry.kind, f"{entry.size:,}", "", "", "", entry.problem, age)
+        else:
+            counts = (entry.stats.sent, entry.stats.received, entry.stats.depth)
+            users = _users(entry.stats)
+            table.add_row(entry.name, entry.kind, f"{entry.size:,}", *(f"{count:,}" for count in counts), users, age)
+    return table
+
+
+def _users(stats: ipc.Stats) -> str:
+    if not stats.attached:
+        return "nobody: `ipc gc` removes it"
+    return ", ".join(f"{user.role} {_who(user)}" for user in stats.participants)
+
+
+def _who(user: ipc.Participant) -> str:
+    if user.state == "taken":
+        return f"{user.pid}" if user.alive else f"{user.pid} died"
+    return user.state
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
+
+
+def rm(names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Segments to remove.")]) -> None:
+    """Remove segments by name; processes that use them go on, and nobody new can attach."""
+    failed = False
+    for name in names:
+        try:
+            ipc.rm(name)
+        except (ipc.IpcError, ValueError) as error:
+            failed = True
+            print(f"ipc: {error}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
+
+
+def gc() -> None:
+    """Remove the segments that no process is attached to, and print their names."""
+    removed = ipc.gc()
+    for name in removed:
+        print(name)
+    if not removed:
+        print("Nothing to remove.", file=sys.stderr)

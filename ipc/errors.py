@@ -1,0 +1,98 @@
+"""The error tree: one base, and a builtin beside it wherever one fits.
+
+Whose fault it is decides the class: `ClosedError` (you closed it), `EndOfChannel` (the other side closed cleanly),
+`PeerDiedError` (the other side died), `BusyError` (two users at once), `ForkedHandleError` (a copy that fork made).
+Every message names the value, the limit and the way out.
+"""
+
+from __future__ import annotations
+
+import builtins
+
+__all__ = [
+    "BusyError",
+    "ClosedError",
+    "CorruptSegmentError",
+    "EndOfChannel",
+    "ForkedHandleError",
+    "HandOverError",
+    "IncompatibleFormatError",
+    "IpcError",
+    "MessageTooLargeError",
+    "OutOfSharedMemoryError",
+    "PeerDiedError",
+    "RefusedEncodingError",
+    "SegmentExistsError",
+    "SegmentNotFoundError",
+    "SharedMemoryError",
+    "TimeoutError",
+    "UntrustedSegmentError",
+]
+
+
+class IpcError(Exception):
+    """Everything that this library raises on purpose, other than TypeError and ValueError for bad arguments."""
+
+
+class ClosedError(IpcError, ValueError, OSError):
+    """You closed this handle, or gave it to a worker.  The other side leaving raises another error."""
+
+
+class PeerDiedError(IpcError, BrokenPipeError):
+    """The process at the other end died without closing.  What it had published was handed out before."""
+
+
+class EndOfChannel(IpcError, EOFError):
+    """The other side closed cleanly, or nobody can take it any more.  A receiver has handed out everything."""
+
+
+class TimeoutError(IpcError, builtins.TimeoutError):
+    """Not within `timeout`.  Nothing was sent or taken."""
+
+
+class BusyError(IpcError):
+    """Somebody else is using this end: another thread of this process, or another process that is alive."""
+
+
+class ForkedHandleError(IpcError):
+    """This handle was in use when the process forked; only the parent may go on using it."""
+
+
+class MessageTooLargeError(IpcError, ValueError):
+    """The message can never fit in this ring.  Nothing was sent."""
+
+
+class CorruptSegmentError(IpcError):
+    """Shared memory holds words that no correct peer writes.  The handle refuses further use."""
+
+
+class IncompatibleFormatError(IpcError):
+    """A segment of another kind, format version, byte order or time namespace."""
+
+
+class UntrustedSegmentError(IpcError, PermissionError):
+    """The file belongs to another user, or others may write it."""
+
+
+class SegmentExistsError(IpcError, FileExistsError):
+    """The name is in use by a process that is alive, or by a file that is no segment."""
+
+
+class SegmentNotFoundError(IpcError, FileNotFoundError):
+    """There is no segment of this name."""
+
+
+class OutOfSharedMemoryError(IpcError, OSError):
+    """Not enough shared memory for a new segment; said when it is made, never later as a SIGBUS."""
+
+
+class SharedMemoryError(IpcError, OSError):
+    """A system call failed for a reason that has no class of its own; `errno` tells which."""
+
+
+class RefusedEncodingError(IpcError, ValueError):
+    """The receiver does not accept this kind of message.  It was taken, and not decoded."""
+
+
+class HandOverError(IpcError, TypeError):
+    """A handle can't go to another process this way: in use, outside of process start, or too many descriptors."""
