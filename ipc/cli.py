@@ -23,23 +23,11 @@ import ipc
 if TYPE_CHECKING:
     import typer
     from rich.console import Console
-    from rich.table import Table
 
 __all__ = ["main"]
 
 _DIFFERENT = 1
 _WORKER_DIED = 3
-
-_COLUMNS: Final[tuple[tuple[str, Literal["left", "right"]], ...]] = (
-    ("name", "left"),
-    ("kind", "left"),
-    ("bytes", "right"),
-    ("sent", "right"),
-    ("received", "right"),
-    ("depth", "right"),
-    ("users", "left"),
-    ("age", "right"),
-)
 
 
 def main() -> None:
@@ -69,6 +57,20 @@ def main() -> None:
         sys.exit(1)
 
 
+def _console() -> Console:
+    from rich.console import Console
+
+    # Names of files and segments are printed as they are: no mark-up, emoji codes or colours are looked for in them.
+    return Console(markup=False, emoji=False, highlight=False)
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=2))
+
+
+# --- demo -------------------------------------------------------------------------------------------------------------
+
+
 def demo(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Number of worker processes.", show_default="one per usable CPU")
@@ -78,7 +80,11 @@ def demo(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    """Tokenise a tree of Python files in one process, over channels and over multiprocessing.Queue, and compare."""
+    """Let worker processes tokenise many Python files.
+
+    The same work is done in one process, by workers over channels, and by workers over multiprocessing.Queue. The
+    results are checked against each other and the times compared.
+    """
     from ipc.demo.compare import compare, usable_cpus
     from ipc.demo.sources import NoSourcesError, read_tree, standard_library
     from ipc.demo.worker import WorkerFailedError
@@ -112,55 +118,74 @@ def _nothing() -> None:
     pass
 
 
-def _console() -> Console:
-    from rich.console import Console
+# --- ls, rm, gc -------------------------------------------------------------------------------------------------------
 
-    # Names of files and segments are printed as they are: no mark-up, emoji codes or colours are looked for in them.
-    return Console(markup=False, emoji=False, highlight=False)
-
-
-def _print_json(value: object) -> None:
-    print(json.dumps(value, indent=2))
+_COLUMNS: Final[tuple[tuple[str, Literal["left", "right"]], ...]] = (
+    ("kind", "left"),
+    ("size", "right"),
+    ("sent", "right"),
+    ("received", "right"),
+    ("depth", "right"),
+    ("users", "left"),
+    ("age", "right"),
+)
 
 
 def ls(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array and nothing else.")] = False) -> None:
-    """List the named segments of this user, and who uses them."""
+    """List this user's named segments, and who uses them."""
     entries = ipc.ls()
     if as_json:
         _print_json([{**asdict(entry), "kind": entry.kind, "attached": entry.attached} for entry in entries])
     elif not entries:
         print("No segments.")
     else:
-        _console().print(_table(entries))
+        _show(entries)
 
 
-def _table(entries: list[ipc.Entry]) -> Table:
+def _show(entries: list[ipc.Entry]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table()
-    for heading, on_which_side in _COLUMNS:
-        table.add_column(heading, justify=on_which_side, overflow="fold")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column("name", overflow="fold")  # where a line is too short for everything, this column gives way
+    for heading, side in _COLUMNS:
+        table.add_column(heading, justify=side, no_wrap=True)
     for entry in entries:
-        age = _duration(time.time() - entry.modified)
-        if entry.stats is None:
-            table.add_row(entry.name, entry.kind, f"{entry.size:,}", "", "", "", entry.problem, age)
-        else:
-            counts = (entry.stats.sent, entry.stats.received, entry.stats.depth)
-            users = _users(entry.stats)
-            table.add_row(entry.name, entry.kind, f"{entry.size:,}", *(f"{count:,}" for count in counts), users, age)
-    return table
+        table.add_row(entry.name, entry.kind, *_details(entry))
+    console = _console()
+    console.print(table)
+    for entry in entries:
+        if entry.problem:
+            console.print(entry.problem, soft_wrap=True)
+    if any(entry.stats is not None and not entry.attached for entry in entries):
+        console.print("`ipc gc` removes the segments that nobody uses.")
+
+
+def _details(entry: ipc.Entry) -> list[str]:
+    size, age = _size(entry.size), _duration(time.time() - entry.modified)
+    if entry.stats is None:
+        return [size, "-", "-", "-", "see below", age]
+    counts = (entry.stats.sent, entry.stats.received, entry.stats.depth)
+    return [size, *(f"{count:,}" for count in counts), _users(entry.stats), age]
 
 
 def _users(stats: ipc.Stats) -> str:
     if not stats.attached:
-        return "nobody: `ipc gc` removes it"
-    return ", ".join(f"{user.role} {_who(user)}" for user in stats.participants)
+        return "nobody"
+    return "\n".join(f"{user.role} {_who(user)}" for user in stats.participants)
 
 
 def _who(user: ipc.Participant) -> str:
     if user.state == "taken":
         return f"{user.pid}" if user.alive else f"{user.pid} died"
     return user.state
+
+
+def _size(count: int) -> str:
+    for unit, length in (("GiB", 2**30), ("MiB", 2**20)):
+        if count >= length:
+            return f"{count / length:.1f} {unit}"
+    return f"{count / 2**10:.1f} KiB"
 
 
 def _duration(seconds: float) -> str:
@@ -171,20 +196,29 @@ def _duration(seconds: float) -> str:
 
 
 def rm(names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Segments to remove.")]) -> None:
-    """Remove segments by name; processes that use them go on, and nobody new can attach."""
-    failed = False
-    for name in names:
-        try:
-            ipc.rm(name)
-        except (ipc.IpcError, ValueError) as error:
-            failed = True
-            print(f"ipc: {error}", file=sys.stderr)
+    """Remove segments by name.
+
+    Processes that use them go on; nobody new can attach.
+    """
+    failed = [name for name in names if not _removed(name)]
     if failed:
         raise typer.Exit(1)
 
 
+def _removed(name: str) -> bool:
+    try:
+        ipc.rm(name)
+    except (ipc.IpcError, ValueError) as error:
+        print(f"ipc: {error}", file=sys.stderr)
+        return False
+    return True
+
+
 def gc() -> None:
-    """Remove the segments that no process is attached to, and print their names."""
+    """Remove segments that nobody uses, and print their names.
+
+    What they still hold unread goes with them.
+    """
     removed = ipc.gc()
     for name in removed:
         print(name)

@@ -73,8 +73,6 @@ void ipcr_end_free(struct ipcr_end *end);
 void ipcr_end_drain(struct ipcr_end *end);
 bool ipcr_end_is_lent(struct ipcr_end const *end);
 bool ipcr_end_in_use(struct ipcr_end const *end);
-int ipcr_end_peer(struct ipcr_end const *end);
-int ipcr_end_peer_sometimes(struct ipcr_end *end);
 uint32_t ipcr_end_peer_pid(struct ipcr_end const *end);
 int ipcr_parcel_add(int fd, bool for_fork);
 void ipcr_parcel_close(int fd);
@@ -100,6 +98,7 @@ int ipcr_release(struct ipcr_end *e);
 char *ipcr_lent(struct ipcr_end *e);
 uint64_t ipcr_last_info(struct ipcr_end *e);
 uint64_t ipcr_last_sequence(struct ipcr_end *e);
+int ipcr_peer_sometimes(struct ipcr_end *e);
 void ipcr_stop_waiting(struct ipcr_end *e);
 
 struct ipcr_side_stats {

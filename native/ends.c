@@ -44,13 +44,12 @@ static int new_end(struct ipcr_segment *segment, uint32_t side, uint64_t spin_ns
     return IPCR_OK;
 }
 
+/* Registry lock held. */
 static void join_segment(struct ipcr_end *e)
 {
-    ipcr_registry_lock();
     e->segment->references++;
     e->next = e->segment->ends;
     e->segment->ends = e;
-    ipcr_registry_unlock();
 }
 
 int ipcr_end_open(struct ipcr_segment *segment, uint32_t side, uint64_t spin_ns, struct ipcr_end **out)
@@ -60,12 +59,15 @@ int ipcr_end_open(struct ipcr_segment *segment, uint32_t side, uint64_t spin_ns,
     if (rc != IPCR_OK)
         return rc;
     const struct ipcr_lock_byte claim = claim_byte(side);
+    ipcr_registry_lock();
     rc = ipcr_hold_take(&e->claim, segment->fd, segment->id, &claim, 1);
+    if (rc == IPCR_OK)
+        join_segment(e);
+    ipcr_registry_unlock();
     if (rc != IPCR_OK) {
         free(e);
         return rc;
     }
-    join_segment(e);
     *out = e;
     return IPCR_OK;
 }
@@ -89,19 +91,24 @@ static int begin_use(struct ipcr_end *e, uint32_t state)
     tell_pinned_cpu(e);
     store_release32(&e->mine->end_state, state);
     e->taken_generation = ipcr_fork_generation;
-    e->ready_generation = load_acquire32(&e->draining) == 0 ? ipcr_fork_generation : 0;
+    store_relaxed32(&e->ready_generation, load_acquire32(&e->draining) == 0 ? ipcr_fork_generation : 0);
     ipcr_wake_if_parked(&e->theirs->parked, true); /* a take-over is an event */
     return IPCR_OK;
 }
 
 static uint32_t next_taken(uint32_t state) { return (((state >> 2) + 1) << 2) | IPCR_END_TAKEN; }
 
+/* Registry lock held. */
+static int adopt_role(struct ipcr_end *e, int held)
+{
+    const int rc = ipcr_hold_adopt(&e->role, held);
+    return rc == IPCR_OK ? begin_use(e, load_acquire32(&e->mine->end_state)) : rc;
+}
+
 int ipcr_end_adopt_role(struct ipcr_end *e, int held)
 {
     ipcr_registry_lock();
-    int rc = ipcr_hold_adopt(&e->role, held);
-    if (rc == IPCR_OK)
-        rc = begin_use(e, load_acquire32(&e->mine->end_state));
+    const int rc = adopt_role(e, held);
     ipcr_registry_unlock();
     return rc;
 }
@@ -115,12 +122,10 @@ int ipcr_end_adopt(struct ipcr_segment *segment, uint32_t side, uint64_t spin_ns
         ipcr_os_close(held);
         return rc;
     }
+    ipcr_registry_lock();
     join_segment(e);
-    if (taken) {
-        rc = ipcr_end_adopt_role(e, held);
-    } else {
-        rc = ipcr_hold_adopt(&e->claim, held);
-    }
+    rc = taken ? adopt_role(e, held) : ipcr_hold_adopt(&e->claim, held);
+    ipcr_registry_unlock();
     if (rc != IPCR_OK) {
         ipcr_end_close(e, false);
         ipcr_end_free(e);
@@ -137,7 +142,10 @@ static int take_locked(struct ipcr_end *e, uint32_t *by)
     if (e->taken_generation != 0)
         return e->taken_generation == ipcr_fork_generation ? IPCR_OK : IPCR_FORKED;
     const struct ipcr_lock_byte role = role_byte(e->side);
-    int rc = ipcr_hold_take(&e->role, e->segment->fd, e->segment->id, &role, 1);
+    int rc = ipcr_segment_be_present(e->segment);
+    if (rc != IPCR_OK)
+        return rc;
+    rc = ipcr_hold_take(&e->role, e->segment->fd, e->segment->id, &role, 1);
     if (rc == IPCR_TAKEN)
         *by = load_relaxed32(&e->mine->taker_pid);
     if (rc != IPCR_OK)
@@ -151,9 +159,13 @@ static int take_locked(struct ipcr_end *e, uint32_t *by)
 
 int ipcr_end_take(struct ipcr_end *e, uint32_t *by)
 {
+    uint32_t idle = IPCR_IDLE; /* two threads' first uses must not both fill the private state */
+    if (!compare_exchange32(&e->busy, &idle, IPCR_INSIDE))
+        return load_acquire32(&e->closing) != 0 ? IPCR_CLOSED : IPCR_BUSY;
     ipcr_registry_lock();
     const int rc = take_locked(e, by);
     ipcr_registry_unlock();
+    store_release32(&e->busy, IPCR_IDLE);
     return rc;
 }
 
@@ -174,31 +186,43 @@ int ipcr_end_hand_over(struct ipcr_end *e, bool with_role, bool for_fork, int *h
         rc = ipcr_hold_open(e->segment->fd, e->segment->id, bytes, with_role ? 3 : 2, held);
     if (rc == IPCR_OK && with_role) {
         const uint32_t state = load_acquire32(&e->mine->end_state);
-        if ((state & IPCR_END_MASK) == IPCR_END_CLOSED) {
-            ipcr_os_close(*held);
+        if ((state & IPCR_END_MASK) == IPCR_END_CLOSED)
             rc = IPCR_END_OF_CHANNEL;
-        } else {
-            store_release32(&e->mine->end_state, next_taken(state));
-        }
+        e->handed_state = next_taken(state);
+        if (rc != IPCR_OK)
+            ipcr_os_close(*held);
+    }
+    if (rc == IPCR_OK) {
+        rc = ipcr_parcel_add_locked(*held, for_fork);
+        if (rc != IPCR_OK)
+            ipcr_os_close(*held);
+        else if (with_role)
+            store_release32(&e->mine->end_state, e->handed_state);
     }
     ipcr_registry_unlock();
-    if (rc == IPCR_OK) {
-        rc = ipcr_parcel_add(*held, for_fork);
-        if (rc != IPCR_OK)
-            ipcr_end_take_back(e, *held, with_role);
-    }
     return rc;
 }
 
+/* While our description holds the role byte the word is ours: TAKEN goes back to untaken, its generation
+ * stays raised.  Should the child have come to life after all, it holds the byte as well: then it keeps
+ * the end. */
 void ipcr_end_take_back(struct ipcr_end *e, int held, bool with_role)
 {
-    if (with_role && load_acquire32(&e->closing) == 0) {
-        /* the description still holds the role byte, so the word is ours: TAKEN(g+1) back to untaken.
-         * The generation stays raised: nobody mistakes this for the time before. */
-        const uint32_t state = load_acquire32(&e->mine->end_state);
-        store_release32(&e->mine->end_state, (state & ~IPCR_END_MASK) | IPCR_END_UNTAKEN);
+    bool undo = false, alive = false;
+    ipcr_registry_lock();
+    if (with_role && load_acquire32(&e->closing) == 0 && load_acquire32(&e->mine->end_state) == e->handed_state) {
+        undo = true;
+        store_release32(&e->mine->end_state, (e->handed_state & ~IPCR_END_MASK) | IPCR_END_UNTAKEN);
     }
+    ipcr_registry_unlock();
     ipcr_parcel_close(held);
+    if (!undo)
+        return;
+    ipcr_registry_lock();
+    if (load_acquire32(&e->closing) == 0 &&
+        ipcr_probe(e->segment->fd, e->segment->id, IPCR_LOCK_ROLE(e->side), &alive) == IPCR_OK && alive)
+        store_release32(&e->mine->end_state, e->handed_state);
+    ipcr_registry_unlock();
 }
 
 /* Get sole use of a handle whose other thread may be waiting in C: tell it, wake it, until it is out. */
@@ -217,14 +241,22 @@ static void enter_to_close(struct ipcr_end *e)
 
 static void leave_segment(struct ipcr_end *e)
 {
-    ipcr_registry_lock();
+    ipcr_registry_lock(); /* off the list and counted down in one step, or a fork would copy the half of it */
     for (struct ipcr_end **at = &e->segment->ends; *at != NULL; at = &(*at)->next)
         if (*at == e) {
             *at = e->next;
             break;
         }
+    const bool last = ipcr_segment_release_locked(e->segment);
     ipcr_registry_unlock();
-    ipcr_segment_release(e->segment);
+    if (last)
+        ipcr_segment_leave(e->segment);
+}
+
+void ipcr_end_leave_now(struct ipcr_end *e)
+{
+    if (exchange_acq_rel32(&e->leave_later, 0) != 0)
+        leave_segment(e);
 }
 
 void ipcr_end_close(struct ipcr_end *e, bool clean)
@@ -232,7 +264,7 @@ void ipcr_end_close(struct ipcr_end *e, bool clean)
     if (exchange_acq_rel32(&e->closing, 1) != 0)
         return;
     enter_to_close(e); /* and never leave: every later call finds it busy, and then `closing` */
-    e->ready_generation = 0;
+    store_relaxed32(&e->ready_generation, 0);
     ipcr_registry_lock(); /* a fork must not copy half a close */
     const bool ours = e->taken_generation == ipcr_fork_generation && e->role.page != NULL;
     if (ours && clean)
@@ -242,26 +274,35 @@ void ipcr_end_close(struct ipcr_end *e, bool clean)
     ipcr_registry_unlock();
     /* closed, dead or no longer claimed: whoever waits over there looks again */
     ipcr_wake_if_parked(&e->theirs->parked, true);
-    leave_segment(e);
+    if (e->lent) /* another thread is reading it: unmapping would pull the memory from under it */
+        exchange_acq_rel32(&e->leave_later, 1);
+    else
+        leave_segment(e);
 }
 
-void ipcr_end_free(struct ipcr_end *e) { free(e); }
+void ipcr_end_free(struct ipcr_end *e)
+{
+    ipcr_end_leave_now(e);
+    free(e);
+}
 
 void ipcr_end_drain(struct ipcr_end *e)
 {
-    if (e->side != IPCR_RECEIVER || load_acquire32(&e->closing) != 0 || load_acquire32(&e->draining) != 0)
-        return;
-    e->drain_position = load_acquire64(&e->segment->header->at[IPCR_SENDER].position);
-    store_release32(&e->draining, 1);
-    e->ready_generation = 0; /* the fast path now asks why */
-    if (e->taken_generation == ipcr_fork_generation)
-        ipcr_wake(&e->mine->parked);
+    ipcr_registry_lock(); /* against a take, and against a close that unmaps */
+    if (e->side == IPCR_RECEIVER && load_acquire32(&e->closing) == 0 && load_acquire32(&e->draining) == 0) {
+        e->drain_position = load_acquire64(&e->segment->header->at[IPCR_SENDER].position);
+        store_release32(&e->draining, 1);
+        store_relaxed32(&e->ready_generation, 0); /* the fast path now asks why */
+        if (e->taken_generation == ipcr_fork_generation)
+            ipcr_wake(&e->mine->parked);
+    }
+    ipcr_registry_unlock();
 }
 
 void ipcr_end_poison(struct ipcr_end *e)
 {
     e->corrupt = true;
-    e->ready_generation = 0;
+    store_relaxed32(&e->ready_generation, 0);
 }
 
 int ipcr_end_why_not_ready(struct ipcr_end *e)
@@ -279,10 +320,8 @@ int ipcr_end_why_not_ready(struct ipcr_end *e)
 
 /* TAKEN with a free role byte is death, unless the word has changed since: then it was a close, or a
  * successor.  UNTAKEN is the end only where nobody can come any more: anonymous, and no claim. */
-int ipcr_end_peer(const struct ipcr_end *e)
+int ipcr_end_peer(struct ipcr_end *e)
 {
-    if (load_acquire32(&e->closing) != 0)
-        return IPCR_CLOSED;
     const struct ipcr_segment *s = e->segment;
     const uint32_t other = 1 - e->side;
     const uint32_t state = load_acquire32(&e->theirs->end_state);
@@ -295,6 +334,7 @@ int ipcr_end_peer(const struct ipcr_end *e)
     case IPCR_END_TAKEN:
         byte = IPCR_LOCK_ROLE(other);
         verdict = IPCR_PEER_DIED;
+        e->peer_pid = load_relaxed32(&e->theirs->taker_pid);
         break;
     case IPCR_END_UNTAKEN:
         if ((s->flags & IPCR_FLAG_NAMED) != 0)
@@ -316,20 +356,11 @@ int ipcr_end_peer(const struct ipcr_end *e)
     return (now & IPCR_END_MASK) == IPCR_END_CLOSED ? IPCR_END_OF_CHANNEL : IPCR_OK;
 }
 
-int ipcr_end_peer_sometimes(struct ipcr_end *e)
-{
-    const uint64_t now = ipcr_os_now_ns(); /* no system call: vDSO */
-    if (now < e->next_probe_ns)
-        return IPCR_OK;
-    e->next_probe_ns = now + IPCR_SLICE_NS;
-    return ipcr_end_peer(e);
-}
-
 void ipcr_end_before_fork(struct ipcr_end *e)
 {
     const struct ipcr_lock_byte claim = claim_byte(e->side);
     e->fork_fd = -1;
-    if (e->taken_generation == 0 &&
+    if (e->taken_generation == 0 && load_acquire32(&e->closing) == 0 &&
         ipcr_hold_open(e->segment->fd, e->segment->id, &claim, 1, &e->fork_fd) != IPCR_OK)
         e->fork_fd = -1; /* no descriptor left: the child has no claim until it takes the end */
 }
@@ -340,14 +371,16 @@ void ipcr_end_after_fork_in_parent(struct ipcr_end *e)
     e->fork_fd = -1;
 }
 
-void ipcr_end_after_fork_in_child(struct ipcr_end *e)
+bool ipcr_end_after_fork_in_child(struct ipcr_end *e)
 {
     e->claim.page = NULL; /* neither is mapped here: MADV_DONTFORK */
     e->role.page = NULL;
     if (e->fork_fd >= 0 && ipcr_hold_adopt(&e->claim, e->fork_fd) != IPCR_OK)
         e->claim.page = NULL;
     e->fork_fd = -1;
-    if (load_acquire32(&e->closing) == 0)
-        store_release32(&e->busy, IPCR_IDLE); /* whoever was inside is not a thread of this process */
-    e->lent = e->lent && e->taken_generation == 0;
+    e->fence_needed = (e->segment->flags & IPCR_FLAG_ASYMMETRIC) == 0 || !ipcr_has_membarrier();
+    if (load_acquire32(&e->closing) != 0)
+        return false;
+    store_release32(&e->busy, IPCR_IDLE); /* whoever was inside is not a thread of this process */
+    return true;
 }

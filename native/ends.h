@@ -22,7 +22,7 @@ enum ipcr_busy { IPCR_IDLE = 0, IPCR_INSIDE = 1, IPCR_BETWEEN_SLICES = 2 };
 struct ipcr_end {
     /* hot: one or two cache lines */
     ipcr_word32 busy;          /* enum ipcr_busy */
-    uint32_t ready_generation; /* == ipcr_fork_generation: taken here, open, sound, not draining */
+    ipcr_word32 ready_generation; /* == ipcr_fork_generation: taken here, open, sound, not draining */
     struct ipcr_side_signals *mine;
     struct ipcr_side_signals *theirs;
     union {
@@ -43,7 +43,11 @@ struct ipcr_end {
     uint32_t side;
     uint32_t taken_generation; /* fork generation in which this handle was taken; 0: never */
     uint32_t end_generation;   /* the shared one, as we stored it */
+    uint32_t handed_state;     /* the TAKEN word that hand_over stored in a child's name */
+    uint32_t peer_pid;         /* of the taker that a verdict was about */
+    ipcr_word32 leave_later;   /* closed while a message was lent: the segment goes when that comes back */
     uint64_t drain_position;
+    uint64_t slice_end_ns;     /* of the wait in progress: signals don't put the look at the peer off */
     uint64_t waiter;           /* thread that is between slices */
     uint64_t next_probe_ns;
     struct ipcr_spin spin;
@@ -74,17 +78,20 @@ void ipcr_end_take_back(struct ipcr_end *end, int held, bool with_role);
 void ipcr_end_close(struct ipcr_end *end, bool clean);
 void ipcr_end_free(struct ipcr_end *end); /* closed before */
 
-/* Hand out what is in the ring now, then IPCR_END_OF_CHANNEL.  Async-signal-safe but for the wake. */
+/* Hand out what is in the ring now, then IPCR_END_OF_CHANNEL. */
 void ipcr_end_drain(struct ipcr_end *end);
 
 static inline bool ipcr_end_is_lent(const struct ipcr_end *e) { return e->lent; }
 static inline bool ipcr_end_in_use(const struct ipcr_end *e) { return e->taken_generation != 0; }
-static inline uint32_t ipcr_end_peer_pid(const struct ipcr_end *e) { return load_relaxed32(&e->theirs->taker_pid); }
+/* The process that the last PEER_DIED was about. */
+static inline uint32_t ipcr_end_peer_pid(const struct ipcr_end *e) { return e->peer_pid; }
 
-/* How is the other side?  IPCR_OK, IPCR_END_OF_CHANNEL, IPCR_PEER_DIED, or a failed system call. */
-int ipcr_end_peer(const struct ipcr_end *end);
-/* The same for callers that poll: a system call at most every slice, otherwise IPCR_OK. */
-int ipcr_end_peer_sometimes(struct ipcr_end *end);
+/* How is the other side?  IPCR_OK, IPCR_END_OF_CHANNEL, IPCR_PEER_DIED, or a failed system call.  The caller
+ * holds `busy`. */
+int ipcr_end_peer(struct ipcr_end *end);
+
+/* What a close left to the return of a lent message. */
+void ipcr_end_leave_now(struct ipcr_end *end);
 
 /* Asked to finish, and has handed out what was there when it was asked. */
 static inline bool ipcr_end_drained(const struct ipcr_end *e)
@@ -101,6 +108,6 @@ void ipcr_end_poison(struct ipcr_end *end);
 /* Fork handlers; registry lock held. */
 void ipcr_end_before_fork(struct ipcr_end *end);
 void ipcr_end_after_fork_in_parent(struct ipcr_end *end);
-void ipcr_end_after_fork_in_child(struct ipcr_end *end);
+bool ipcr_end_after_fork_in_child(struct ipcr_end *end); /* false: drop it, it was being closed */
 
 #endif

@@ -79,11 +79,17 @@ struct ipcr_mark {
     ipcr_word64 bytes;    /* their payload bytes */
 };
 
-/* Writer: this side alone.  Reader: the other side (position), a successor and observers (marks). */
+/* Writer: this side alone.  Reader: the other side, which polls the position; so nothing else may be
+ * written to its line. */
 struct ipcr_side_position {
     ipcr_word64 position; /* free-running; compared by unsigned difference only */
+    uint8_t pad[IPCR_LINE - 8];
+};
+
+/* Writer: this side alone.  Readers: a successor, and observers. */
+struct ipcr_side_marks {
     struct ipcr_mark mark[2];
-    uint8_t pad[IPCR_LINE - 56];
+    uint8_t pad[IPCR_LINE - 48];
 };
 
 enum ipcr_side { IPCR_SENDER = 0, IPCR_RECEIVER = 1, IPCR_SIDES = 2 };
@@ -93,16 +99,18 @@ struct ipcr_header {
     uint8_t pad[2 * IPCR_LINE - sizeof(struct ipcr_geometry)];
     struct ipcr_side_position at[IPCR_SIDES];     /* write position, read position */
     struct ipcr_side_signals signals[IPCR_SIDES]; /* the sender's, the receiver's */
+    struct ipcr_side_marks marks[IPCR_SIDES];
 };
 
-#define IPCR_POSITION_OFFSET(side) (2 * IPCR_LINE + (side) * IPCR_LINE)
 _Static_assert(sizeof(struct ipcr_geometry) == 96, "format 1");
 _Static_assert(sizeof(struct ipcr_side_position) == IPCR_LINE, "format 1");
 _Static_assert(sizeof(struct ipcr_side_signals) == IPCR_LINE, "format 1");
 _Static_assert(offsetof(struct ipcr_geometry, format_version) == 8, "readable by every version");
 _Static_assert(offsetof(struct ipcr_header, at) == 256, "format 1");
 _Static_assert(offsetof(struct ipcr_header, signals) == 512, "format 1");
-_Static_assert(sizeof(struct ipcr_header) == 768, "format 1");
+_Static_assert(offsetof(struct ipcr_header, marks) == 768, "format 1");
+_Static_assert(sizeof(struct ipcr_side_marks) == IPCR_LINE, "format 1");
+_Static_assert(sizeof(struct ipcr_header) == 1024, "format 1");
 
 /* A record: this header, then length bytes of payload, padded to 8.  Written by the sender before its
  * position is published; read by the receiver after.  length is loaded once and checked. */
@@ -132,7 +140,7 @@ static inline uint64_t ipcr_layout_hash(void)
     const uint64_t facts[] = {
         sizeof(struct ipcr_header), offsetof(struct ipcr_header, at), offsetof(struct ipcr_header, signals),
         sizeof(struct ipcr_side_position), sizeof(struct ipcr_side_signals), sizeof(struct ipcr_record),
-        offsetof(struct ipcr_side_position, mark), offsetof(struct ipcr_side_signals, wake_at),
+        offsetof(struct ipcr_header, marks), sizeof(struct ipcr_mark), offsetof(struct ipcr_side_signals, wake_at),
         offsetof(struct ipcr_side_signals, end_state), (uint64_t)IPCR_LOCK_BASE,
     };
     uint64_t hash = UINT64_C(0xcbf29ce484222325);

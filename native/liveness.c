@@ -42,7 +42,7 @@ int ipcr_probe(int fd, struct ipcr_file_id id, int64_t byte, bool *held)
 {
     /* A program that closed all descriptors may have reused this number for another file, whose free
      * bytes would look like everybody's death. */
-    struct ipcr_file_facts facts;
+    struct ipcr_file_facts facts = { .size = 0 };
     int rc = ipcr_os_facts(fd, &facts);
     if (rc == IPCR_OK && !ipcr_same_file(facts.id, id))
         rc = IPCR_FROM_ERRNO(EBADF);

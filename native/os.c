@@ -163,7 +163,7 @@ int ipcr_os_reopen(int fd, struct ipcr_file_id id, int *fresh)
     const int copy = open(path, O_RDWR | O_CLOEXEC);
     if (copy < 0)
         return failed();
-    struct ipcr_file_facts facts;
+    struct ipcr_file_facts facts = { .size = 0 };
     int rc = ipcr_os_facts(copy, &facts);
     if (rc == IPCR_OK && !ipcr_same_file(facts.id, id))
         rc = IPCR_FROM_ERRNO(EBADF); /* the program closed our descriptor, and its number leads elsewhere */
@@ -205,12 +205,18 @@ int ipcr_os_unlink(const char *dir, const char *name)
     return unlink(path) == 0 ? IPCR_OK : failed();
 }
 
+/* A signal makes tmpfs give up and undo the whole allocation, so a timer shorter than the allocation
+ * would keep it from ever ending: signals wait for one attempt. */
 int ipcr_os_allocate(int fd, uint64_t bytes)
 {
+    sigset_t all, before;
     int e;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     do
         e = posix_fallocate(fd, 0, (off_t)bytes);
     while (e == EINTR);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return e == 0 ? IPCR_OK : IPCR_FROM_ERRNO(e);
 }
 

@@ -47,6 +47,8 @@ static void after_fork_in_parent(void)
 static void after_fork_in_child(void)
 {
     ipcr_fork_generation++;
+    if (membarrier_works) /* a registration belongs to an address space; this one is new */
+        membarrier_works = ipcr_os_membarrier_register();
     for (struct ipcr_segment *s = segments; s != NULL; s = s->next)
         ipcr_segment_after_fork_in_child(s);
     for (struct ipcr_parcel **at = &parcels; *at != NULL;) {
@@ -59,8 +61,6 @@ static void after_fork_in_child(void)
         ipcr_os_close(parcel->fd);
         free(parcel);
     }
-    if (membarrier_works) /* a registration belongs to an address space; this one is new */
-        membarrier_works = ipcr_os_membarrier_register();
     ipcr_registry_unlock();
 }
 
@@ -96,16 +96,22 @@ void ipcr_registry_remove(struct ipcr_segment *segment)
         }
 }
 
-int ipcr_parcel_add(int fd, bool for_fork)
+int ipcr_parcel_add_locked(int fd, bool for_fork)
 {
     struct ipcr_parcel *parcel = malloc(sizeof *parcel);
     if (parcel == NULL)
         return IPCR_FROM_ERRNO(ENOMEM);
-    ipcr_registry_lock();
     *parcel = (struct ipcr_parcel){ .fd = fd, .for_fork = for_fork, .thread = this_thread(), .next = parcels };
     parcels = parcel;
-    ipcr_registry_unlock();
     return IPCR_OK;
+}
+
+int ipcr_parcel_add(int fd, bool for_fork)
+{
+    ipcr_registry_lock();
+    const int rc = ipcr_parcel_add_locked(fd, for_fork);
+    ipcr_registry_unlock();
+    return rc;
 }
 
 static int forget_parcel(int fd, bool close_it)

@@ -15,7 +15,10 @@ struct ipcr_segment;
 /* Raised by one in every forked child: handles remember the value under which they were taken. */
 extern uint32_t ipcr_fork_generation;
 
-/* One mutex for all slow paths: lists, takes, closes.  Never held while waiting for a peer. */
+/* One mutex for all slow paths: lists, takes, closes.  Never held while waiting for a peer.
+ * Whoever locks a byte through a descriptor holds it until the descriptor is mapped and closed, or is a
+ * parcel: a thread that forks in between would give the child the description, and a dead owner would look
+ * alive for as long as that child lives. */
 void ipcr_registry_lock(void);
 void ipcr_registry_unlock(void);
 
@@ -35,7 +38,8 @@ struct ipcr_parcel {
     uint64_t thread; /* who is about to fork */
     struct ipcr_parcel *next;
 };
-int ipcr_parcel_add(int fd, bool for_fork);
+int ipcr_parcel_add(int fd, bool for_fork);        /* takes the lock */
+int ipcr_parcel_add_locked(int fd, bool for_fork); /* the caller has it */
 void ipcr_parcel_close(int fd); /* forget it, and close it */
 int ipcr_parcel_keep(int fd);   /* forget it, and leave it open: its new owner adopts it */
 

@@ -37,6 +37,7 @@ struct ipcr_ring_writer {
     uint64_t bytes;       /* payload staged since the segment began */
     uint32_t next_mark;   /* the mark that does not describe the published position */
     struct ipcr_side_position *own;
+    struct ipcr_side_marks *marks;
     const struct ipcr_side_position *peer;
     struct ipcr_side_signals *signals;
     uint64_t high_water;
@@ -52,6 +53,7 @@ struct ipcr_ring_reader {
     uint64_t bytes;        /* payload consumed since the segment began */
     uint32_t next_mark;
     struct ipcr_side_position *own;
+    struct ipcr_side_marks *marks;
     const struct ipcr_side_position *peer;
     struct ipcr_side_signals *signals;
     uint64_t high_water;
@@ -128,10 +130,10 @@ static inline int ipcr_ring_stage(struct ipcr_ring_writer *w, const void *src, u
 /* Move a side's position by one store.  The mark goes first: whenever we die, the mark of the published
  * position is whole, because only the other one was being written.  Release keeps a mark's first store
  * behind the publication before it, for observers (M in docs/memory-model.md; free on x86). */
-static inline void ipcr_side_move(struct ipcr_side_position *own, uint32_t *next_mark, uint64_t position,
-                                  uint64_t sequence, uint64_t bytes)
+static inline void ipcr_side_move(struct ipcr_side_position *own, struct ipcr_side_marks *marks, uint32_t *next_mark,
+                                  uint64_t position, uint64_t sequence, uint64_t bytes)
 {
-    struct ipcr_mark *mark = &own->mark[*next_mark];
+    struct ipcr_mark *mark = &marks->mark[*next_mark];
     store_release64(&mark->position, position);
     store_release64(&mark->sequence, sequence);
     store_release64(&mark->bytes, bytes);
@@ -142,7 +144,7 @@ static inline void ipcr_side_move(struct ipcr_side_position *own, uint32_t *next
 /* Make everything staged visible (W). */
 static inline void ipcr_ring_publish(struct ipcr_ring_writer *w)
 {
-    ipcr_side_move(w->own, &w->next_mark, w->position, w->sequence, w->bytes);
+    ipcr_side_move(w->own, w->marks, &w->next_mark, w->position, w->sequence, w->bytes);
 }
 
 static inline int ipcr_ring_try_write(struct ipcr_ring_writer *w, const void *src, uint64_t length, uint64_t info)
@@ -192,7 +194,7 @@ static inline void ipcr_ring_consume(struct ipcr_ring_reader *r, uint64_t length
 /* Give the space of everything consumed back to the writer (R). */
 static inline void ipcr_ring_release(struct ipcr_ring_reader *r)
 {
-    ipcr_side_move(r->own, &r->next_mark, r->position, r->sequence, r->bytes);
+    ipcr_side_move(r->own, r->marks, &r->next_mark, r->position, r->sequence, r->bytes);
 }
 
 /* Copy one record out and release it.  IPCR_TOO_LARGE if it is longer than `room`: it stays. */

@@ -95,11 +95,19 @@ static struct ipcr_segment *new_segment(const char *dir, const char *name)
     return s;
 }
 
+/* A program that closed all descriptors may be using the number for a file of its own. */
+static void close_own(const struct ipcr_segment *s)
+{
+    struct ipcr_file_facts facts = { .size = 0 };
+    if (s->fd >= 0 && ipcr_os_facts(s->fd, &facts) == IPCR_OK && ipcr_same_file(facts.id, s->id))
+        ipcr_os_close(s->fd);
+}
+
 static void discard_segment(struct ipcr_segment *s)
 {
     ipcr_hold_drop(&s->presence);
     unmap_segment(s);
-    ipcr_os_close(s->fd);
+    close_own(s);
     free(s->dir);
     free(s->name);
     free(s);
@@ -128,31 +136,42 @@ static int initialise(struct ipcr_segment *s)
     g->uuid[0] = s->uuid[0];
     g->uuid[1] = s->uuid[1];
     for (int side = 0; side < IPCR_SIDES; side++) {
-        struct ipcr_side_position *at = &s->header->at[side];
-        store_relaxed64(&at->mark[0].position, s->start_position);
-        store_release64(&at->position, s->start_position);
+        store_relaxed64(&s->header->marks[side].mark[0].position, s->start_position);
+        store_release64(&s->header->at[side].position, s->start_position);
     }
     return IPCR_OK;
+}
+
+static int become_present(struct ipcr_segment *s)
+{
+    ipcr_registry_lock();
+    const int rc = ipcr_hold_take(&s->presence, s->fd, s->id, &presence_shared, 1);
+    ipcr_registry_unlock();
+    return rc;
+}
+
+/* The file just opened under s->fd is ours. */
+static int know_file(struct ipcr_segment *s, int rc)
+{
+    struct ipcr_file_facts facts;
+    if (rc == IPCR_OK)
+        rc = ipcr_os_facts(s->fd, &facts);
+    if (rc == IPCR_OK)
+        s->id = facts.id;
+    return rc;
 }
 
 /* Make the file under s->fd a complete segment, and be present in it. */
 static int furnish(struct ipcr_segment *s)
 {
-    struct ipcr_file_facts facts;
-    int rc = ipcr_os_facts(s->fd, &facts);
-    if (rc != IPCR_OK)
-        return rc;
-    s->id = facts.id;
-    rc = ipcr_os_allocate(s->fd, s->header_bytes + s->capacity); /* lack of room is an error here, never a SIGBUS */
+    int rc = ipcr_os_allocate(s->fd, s->header_bytes + s->capacity); /* lack of room is an error here, never a SIGBUS */
     if (rc == IPCR_OK)
         rc = map_segment(s);
     if (rc == IPCR_OK)
         rc = initialise(s);
     if (rc == IPCR_OK && s->dir == NULL)
         rc = ipcr_os_seal(s->fd);
-    if (rc == IPCR_OK)
-        rc = ipcr_hold_take(&s->presence, s->fd, s->id, &presence_shared, 1);
-    return rc;
+    return rc == IPCR_OK ? become_present(s) : rc;
 }
 
 static int still_named(const char *dir, const char *name, struct ipcr_file_id id)
@@ -166,33 +185,46 @@ static int still_named(const char *dir, const char *name, struct ipcr_file_id id
     return ipcr_same_file(now, id) ? IPCR_OK : IPCR_NOT_FOUND;
 }
 
-/* The name byte, exclusively, through a description that ends with our caller's close. */
-static int lock_name(int fresh)
+static bool nothing_unread(const struct ipcr_header *header)
+{
+    return load_acquire64(&header->at[IPCR_SENDER].position) == load_acquire64(&header->at[IPCR_RECEIVER].position);
+}
+
+/* One try to unlink `name` if it still leads to the inode behind fd.  The locks go with `fresh`, a
+ * description of their own, and no fork may copy it meanwhile.  IPCR_TAKEN: somebody else is at it.
+ * header: unlink only if nothing is unread there. */
+static int try_unlink(int fd, struct ipcr_file_id id, const char *dir, const char *name, bool orphans_only,
+                      const struct ipcr_header *header)
+{
+    int fresh;
+    ipcr_registry_lock();
+    int rc = ipcr_os_reopen(fd, id, &fresh);
+    if (rc == IPCR_OK) {
+        rc = ipcr_os_lock(fresh, IPCR_LOCK_NAME, true);
+        if (rc == IPCR_OK && orphans_only && ipcr_os_lock(fresh, IPCR_LOCK_PRESENCE, true) != IPCR_OK)
+            rc = IPCR_EXISTS;
+        if (rc == IPCR_OK && header != NULL && !nothing_unread(header))
+            rc = IPCR_EXISTS;
+        if (rc == IPCR_OK)
+            rc = still_named(dir, name, id);
+        if (rc == IPCR_OK)
+            rc = ipcr_os_unlink(dir, name);
+        ipcr_os_close(fresh);
+    }
+    ipcr_registry_unlock();
+    return rc;
+}
+
+static int unlink_checked(int fd, struct ipcr_file_id id, const char *dir, const char *name, bool orphans_only,
+                          const struct ipcr_header *header)
 {
     for (int i = 0; i < NAME_LOCK_TRIES; i++) {
-        const int rc = ipcr_os_lock(fresh, IPCR_LOCK_NAME, true);
+        const int rc = try_unlink(fd, id, dir, name, orphans_only, header);
         if (rc != IPCR_TAKEN)
             return rc;
         ipcr_os_sleep_ns(1000000);
     }
     return IPCR_NAME_BUSY;
-}
-
-/* Unlink `name` if it leads to the inode of `fresh`, a description that nobody else uses.
- * orphans_only: IPCR_EXISTS when anybody is present. */
-static int unlink_checked(int fresh, struct ipcr_file_id id, const char *dir, const char *name, bool orphans_only)
-{
-    int rc = lock_name(fresh);
-    if (rc == IPCR_OK && orphans_only) {
-        rc = ipcr_os_lock(fresh, IPCR_LOCK_PRESENCE, true);
-        if (rc == IPCR_TAKEN)
-            rc = IPCR_EXISTS;
-    }
-    if (rc == IPCR_OK)
-        rc = still_named(dir, name, id);
-    if (rc == IPCR_OK)
-        rc = ipcr_os_unlink(dir, name);
-    return rc;
 }
 
 static int has_magic(int fd, const struct ipcr_file_facts *facts)
@@ -224,8 +256,8 @@ int ipcr_name_remove(const char *dir, const char *name, int removal)
     if (rc == IPCR_OK && strncmp(name, IPCR_TEMPORARY_PREFIX, sizeof IPCR_TEMPORARY_PREFIX - 1) != 0)
         rc = has_magic(fd, &facts);
     if (rc == IPCR_OK) /* presence and name bytes stand at the same place in every format version */
-        rc = unlink_checked(fd, facts.id, dir, name, removal == IPCR_REMOVE_ORPHAN);
-    ipcr_os_close(fd); /* and with it the locks */
+        rc = unlink_checked(fd, facts.id, dir, name, removal == IPCR_REMOVE_ORPHAN, NULL);
+    ipcr_os_close(fd);
     return rc;
 }
 
@@ -260,7 +292,9 @@ static int create_by_rename(struct ipcr_segment *s)
             continue;
         if (rc != IPCR_OK)
             return rc;
-        rc = furnish(s);
+        rc = know_file(s, rc);
+        if (rc == IPCR_OK)
+            rc = furnish(s);
         if (rc == IPCR_OK)
             rc = publish_name(s, temporary);
         if (rc == IPCR_OK)
@@ -270,7 +304,7 @@ static int create_by_rename(struct ipcr_segment *s)
             return rc;
         ipcr_hold_drop(&s->presence);
         unmap_segment(s);
-        ipcr_os_close(s->fd);
+        close_own(s);
         s->fd = -1;
     }
     return IPCR_EXISTS;
@@ -280,12 +314,13 @@ static int create_file(struct ipcr_segment *s, const char *label)
 {
     int rc;
     if (s->dir == NULL) {
-        rc = ipcr_os_memfd(label, &s->fd);
+        rc = know_file(s, ipcr_os_memfd(label, &s->fd));
         return rc == IPCR_OK ? furnish(s) : rc;
     }
     rc = ipcr_os_open_nameless(s->dir, &s->fd);
     if (rc == IPCR_FROM_ERRNO(EOPNOTSUPP) || rc == IPCR_FROM_ERRNO(EISDIR))
         return create_by_rename(s);
+    rc = know_file(s, rc);
     if (rc == IPCR_OK)
         rc = furnish(s);
     return rc == IPCR_OK ? publish_name(s, NULL) : rc;
@@ -294,7 +329,7 @@ static int create_file(struct ipcr_segment *s, const char *label)
 int ipcr_segment_create(const char *dir, const char *name, uint32_t kind, uint64_t capacity, uint64_t start_position,
                         struct ipcr_segment **out)
 {
-    if (capacity != ipcr_round_capacity(capacity) || (start_position & 7) != 0)
+    if (capacity == 0 || capacity != ipcr_round_capacity(capacity) || (start_position & 7) != 0)
         return IPCR_FROM_ERRNO(EINVAL);
     int rc = ipcr_registry_start();
     if (rc != IPCR_OK)
@@ -327,7 +362,8 @@ int ipcr_segment_check(const struct ipcr_header *header, const struct ipcr_file_
     if (out->format_version != IPCR_FORMAT_VERSION || out->byte_order != IPCR_BYTE_ORDER ||
         out->layout_hash != ipcr_layout_hash())
         return IPCR_VERSION;
-    if (out->header_bytes != header_bytes() || out->capacity != ipcr_round_capacity(out->capacity) ||
+    if (out->header_bytes != header_bytes() || out->capacity == 0 ||
+        out->capacity != ipcr_round_capacity(out->capacity) ||
         out->total_bytes != out->header_bytes + out->capacity || facts->size < out->total_bytes ||
         (out->start_position & 7) != 0)
         return IPCR_CORRUPT;
@@ -379,7 +415,7 @@ static int settle(struct ipcr_segment *s, uint32_t kind, bool handed_over)
     s->start_position = g.start_position;
     s->uuid[0] = g.uuid[0];
     s->uuid[1] = g.uuid[1];
-    rc = ipcr_hold_take(&s->presence, s->fd, s->id, &presence_shared, 1);
+    rc = become_present(s);
     if (rc == IPCR_TAKEN) /* somebody is unlinking it just now */
         return s->dir == NULL || handed_over ? IPCR_FROM_ERRNO(EAGAIN) : IPCR_AGAIN;
     if (rc == IPCR_OK && s->dir != NULL && !handed_over && still_named(s->dir, s->name, s->id) != IPCR_OK)
@@ -412,38 +448,7 @@ int ipcr_segment_attach(int fd, const char *dir, const char *name, uint32_t kind
 
 int ipcr_segment_unlink(struct ipcr_segment *s)
 {
-    int fresh;
-    int rc = ipcr_os_reopen(s->fd, s->id, &fresh);
-    if (rc != IPCR_OK)
-        return rc;
-    rc = unlink_checked(fresh, s->id, s->dir, s->name, false);
-    ipcr_os_close(fresh);
-    return rc;
-}
-
-static bool nothing_unread(const struct ipcr_segment *s)
-{
-    return load_acquire64(&s->header->at[IPCR_SENDER].position) ==
-           load_acquire64(&s->header->at[IPCR_RECEIVER].position);
-}
-
-/* The last one out takes the name along, unless somebody may still want what is unread.  Failure
- * leaves an orphan, which the next creator or gc removes. */
-static void leave_named(struct ipcr_segment *s)
-{
-    int fresh;
-    ipcr_hold_drop(&s->presence); /* first, or the exclusive lock below would always meet our own */
-    if (ipcr_os_reopen(s->fd, s->id, &fresh) != IPCR_OK)
-        return;
-    if (nothing_unread(s)) {
-        /* again under the locks: between the look and the lock a sender may have come and gone */
-        int rc = lock_name(fresh);
-        if (rc == IPCR_OK)
-            rc = ipcr_os_lock(fresh, IPCR_LOCK_PRESENCE, true);
-        if (rc == IPCR_OK && nothing_unread(s) && still_named(s->dir, s->name, s->id) == IPCR_OK)
-            ipcr_os_unlink(s->dir, s->name);
-    }
-    ipcr_os_close(fresh);
+    return unlink_checked(s->fd, s->id, s->dir, s->name, false, NULL);
 }
 
 void ipcr_segment_reference(struct ipcr_segment *s)
@@ -453,23 +458,50 @@ void ipcr_segment_reference(struct ipcr_segment *s)
     ipcr_registry_unlock();
 }
 
+bool ipcr_segment_release_locked(struct ipcr_segment *s)
+{
+    if (--s->references != 0)
+        return false;
+    ipcr_registry_remove(s);
+    return true;
+}
+
+/* The last one out takes the name along, unless somebody may still want what is unread.  Failure leaves
+ * an orphan, which the next creator or gc removes. */
+void ipcr_segment_leave(struct ipcr_segment *s)
+{
+    ipcr_hold_drop(&s->presence); /* first, or the exclusive lock would always meet our own */
+    if (s->dir != NULL && nothing_unread(s->header))
+        unlink_checked(s->fd, s->id, s->dir, s->name, true, s->header);
+    discard_segment(s);
+}
+
 void ipcr_segment_release(struct ipcr_segment *s)
 {
     ipcr_registry_lock();
-    const bool last = --s->references == 0;
-    if (last)
-        ipcr_registry_remove(s);
+    const bool last = ipcr_segment_release_locked(s);
     ipcr_registry_unlock();
-    if (!last)
-        return;
-    if (s->dir != NULL)
-        leave_named(s);
-    discard_segment(s);
+    if (last)
+        ipcr_segment_leave(s);
+}
+
+int ipcr_segment_be_present(struct ipcr_segment *s)
+{
+    if (s->presence.page != NULL)
+        return IPCR_OK;
+    int rc = ipcr_hold_take(&s->presence, s->fd, s->id, &presence_shared, 1);
+    if (rc == IPCR_TAKEN)
+        rc = IPCR_NOT_FOUND;
+    if (rc == IPCR_OK && s->dir != NULL && still_named(s->dir, s->name, s->id) != IPCR_OK) {
+        ipcr_hold_drop(&s->presence);
+        rc = IPCR_NOT_FOUND;
+    }
+    return rc;
 }
 
 void ipcr_segment_before_fork(struct ipcr_segment *s)
 {
-    /* EMFILE leaves -1: the child then is not present, and its handles say so when used */
+    /* EMFILE leaves -1: the child becomes present when it takes an end, or that fails */
     if (ipcr_hold_open(s->fd, s->id, &presence_shared, 1, &s->fork_fd) != IPCR_OK)
         s->fork_fd = -1;
     for (struct ipcr_end *e = s->ends; e != NULL; e = e->next)
@@ -490,6 +522,14 @@ void ipcr_segment_after_fork_in_child(struct ipcr_segment *s)
     if (s->fork_fd >= 0 && ipcr_hold_adopt(&s->presence, s->fork_fd) != IPCR_OK)
         s->presence.page = NULL;
     s->fork_fd = -1;
-    for (struct ipcr_end *e = s->ends; e != NULL; e = e->next)
-        ipcr_end_after_fork_in_child(e);
+    for (struct ipcr_end **at = &s->ends; *at != NULL;) {
+        struct ipcr_end *e = *at;
+        if (ipcr_end_after_fork_in_child(e)) {
+            at = &e->next;
+            continue;
+        }
+        *at = e->next; /* it was being closed by a thread that this process doesn't have */
+        if (--s->references == 0)
+            ipcr_hold_drop(&s->presence); /* the mapping stays: the list is being walked */
+    }
 }

@@ -55,10 +55,17 @@ int ipcr_segment_attach(int fd, const char *dir, const char *name, uint32_t kind
 void ipcr_segment_reference(struct ipcr_segment *segment);
 /* The last one detaches; on a named segment the last process to detach unlinks it if nothing is unread. */
 void ipcr_segment_release(struct ipcr_segment *segment);
+/* The same in two steps: count down with the registry lock held, then, if it was the last, leave. */
+bool ipcr_segment_release_locked(struct ipcr_segment *segment);
+void ipcr_segment_leave(struct ipcr_segment *segment);
 
 static inline int ipcr_segment_fd(const struct ipcr_segment *s) { return s->fd; }
 static inline uint64_t ipcr_segment_capacity(const struct ipcr_segment *s) { return s->capacity; }
 static inline uint32_t ipcr_segment_kind(const struct ipcr_segment *s) { return s->kind; }
+
+/* With the registry lock held, before an end is taken: a child that could not be made present when it was
+ * forked (no descriptor left, say) becomes so now.  IPCR_NOT_FOUND: the name went meanwhile. */
+int ipcr_segment_be_present(struct ipcr_segment *segment);
 
 /* Remove the name, if it still leads here.  Those attached go on.  IPCR_NOT_FOUND if it was gone. */
 int ipcr_segment_unlink(struct ipcr_segment *segment);

@@ -11,14 +11,15 @@ enum { SNAPSHOT_TRIES = 10000 };
 
 /* One consistent mark of a side.  Under a storm of messages the last try is believed:
  * it is off by a message or two. */
-static void snapshot(const struct ipcr_side_position *side, struct ipcr_side_stats *out)
+static void snapshot(const struct ipcr_side_position *side, const struct ipcr_side_marks *marks,
+                     struct ipcr_side_stats *out)
 {
     for (int i = 0; i < SNAPSHOT_TRIES; i++) {
         const uint64_t at = load_acquire64(&side->position);
-        const int pair = load_acquire64(&side->mark[0].position) == at ? 0 : 1;
-        const uint64_t marked = load_acquire64(&side->mark[pair].position);
-        out->messages = load_acquire64(&side->mark[pair].sequence);
-        out->bytes = load_acquire64(&side->mark[pair].bytes);
+        const int pair = load_acquire64(&marks->mark[0].position) == at ? 0 : 1;
+        const uint64_t marked = load_acquire64(&marks->mark[pair].position);
+        out->messages = load_acquire64(&marks->mark[pair].sequence);
+        out->bytes = load_acquire64(&marks->mark[pair].bytes);
         if (marked == at && load_acquire64(&side->position) == at)
             return;
     }
@@ -29,7 +30,7 @@ static int read_side(const struct ipcr_header *header, uint32_t side, int fd, st
 {
     const struct ipcr_side_signals *signals = &header->signals[side];
     bool alive = false, claimed = false;
-    snapshot(&header->at[side], out);
+    snapshot(&header->at[side], &header->marks[side], out);
     out->parked_ns = load_relaxed64(&signals->parked_ns);
     out->high_water = load_relaxed64(&signals->high_water);
     const uint32_t state = load_acquire32(&signals->end_state);

@@ -11,7 +11,7 @@ static inline int enter(struct ipcr_end *e)
     uint32_t expected = IPCR_IDLE;
     if (!compare_exchange32(&e->busy, &expected, IPCR_INSIDE))
         return load_acquire32(&e->closing) != 0 ? IPCR_CLOSED : IPCR_BUSY;
-    if (e->ready_generation != ipcr_fork_generation) {
+    if (load_relaxed32(&e->ready_generation) != ipcr_fork_generation) {
         const int rc = ipcr_end_why_not_ready(e);
         if (rc != IPCR_OK) {
             store_release32(&e->busy, IPCR_IDLE);
@@ -19,6 +19,23 @@ static inline int enter(struct ipcr_end *e)
         }
     }
     return IPCR_OK;
+}
+
+/* Giving back what was lent is allowed also when the end is draining, or its peer's words are corrupt: the
+ * record was checked when it was lent. */
+static int enter_to_return(struct ipcr_end *e)
+{
+    uint32_t expected = IPCR_IDLE;
+    if (!compare_exchange32(&e->busy, &expected, IPCR_INSIDE)) {
+        if (load_acquire32(&e->closing) == 0)
+            return IPCR_BUSY;
+        ipcr_end_leave_now(e);
+        return IPCR_CLOSED;
+    }
+    if (e->taken_generation == ipcr_fork_generation)
+        return IPCR_OK;
+    store_release32(&e->busy, IPCR_IDLE);
+    return IPCR_FORKED;
 }
 
 static inline void leave(struct ipcr_end *e) { store_release32(&e->busy, IPCR_IDLE); }
@@ -41,6 +58,23 @@ static void leave_between_slices(struct ipcr_end *e)
 {
     e->waiter = ipcr_this_thread();
     store_release32(&e->busy, IPCR_BETWEEN_SLICES);
+}
+
+int ipcr_peer_sometimes(struct ipcr_end *e)
+{
+    const uint64_t now = ipcr_os_now_ns(); /* no system call: vDSO */
+    if (now < e->next_probe_ns)
+        return IPCR_OK;
+    int rc = enter(e);
+    if (rc != IPCR_OK)
+        return rc == IPCR_BUSY ? IPCR_OK : rc;
+    e->next_probe_ns = now + IPCR_SLICE_NS;
+    rc = ipcr_end_peer(e);
+    /* what it published before it went comes first */
+    if (rc != IPCR_OK && e->side == IPCR_RECEIVER && e->reader.position != load_acquire64(&e->reader.peer->position))
+        rc = IPCR_OK;
+    leave(e);
+    return rc;
 }
 
 void ipcr_stop_waiting(struct ipcr_end *e)
@@ -98,8 +132,9 @@ typedef int attempt(struct ipcr_end *e, void *work);
 static int wait_for(struct ipcr_end *e, attempt *try, void *work, ipcr_ready *ready, struct wish *wish,
                     uint64_t (*aim)(const struct ipcr_end *, const void *), uint64_t deadline_ns, int resume)
 {
-    const uint64_t slice_end = ipcr_os_now_ns() + IPCR_SLICE_NS;
-    const uint64_t slice = slice_end < deadline_ns ? slice_end : deadline_ns;
+    if (!resume) /* a slice that a signal has cut short goes on: timers must not put the look at the peer off */
+        e->slice_end_ns = ipcr_os_now_ns() + IPCR_SLICE_NS;
+    const uint64_t slice = e->slice_end_ns < deadline_ns ? e->slice_end_ns : deadline_ns;
     bool spin = !resume && may_spin(e);
     uint64_t parked_ns = 0;
     int rc;
@@ -107,14 +142,21 @@ static int wait_for(struct ipcr_end *e, attempt *try, void *work, ipcr_ready *re
         rc = try(e, work);
         if (rc != IPCR_FULL && rc != IPCR_EMPTY)
             break;
+        if (load_acquire32(&e->draining) != 0) {
+            rc = try(e, work); /* what was published before we were asked to finish */
+            if (rc == IPCR_EMPTY) /* and that was all, or the sender's word has gone backwards */
+                rc = ipcr_end_drained(e) ? IPCR_END_OF_CHANNEL : checked(e, IPCR_CORRUPT);
+            break;
+        }
         const uint64_t now = ipcr_os_now_ns();
         if (now >= slice) {
             const int empty = rc;
             rc = checked(e, ipcr_end_peer(e));
+            e->slice_end_ns = now + IPCR_SLICE_NS;
             if (rc == IPCR_OK)
                 rc = now >= deadline_ns ? empty : IPCR_AGAIN;
-            else if (e->side == IPCR_RECEIVER && try(e, work) == IPCR_OK)
-                rc = IPCR_OK; /* published before the end, after our look */
+            else if (rc != IPCR_CORRUPT && try(e, work) == IPCR_OK)
+                rc = IPCR_OK; /* published, or released, before the end and after our look */
             break;
         }
         wish->position = aim(e, work);
@@ -122,8 +164,6 @@ static int wait_for(struct ipcr_end *e, attempt *try, void *work, ipcr_ready *re
                        wish, slice, &parked_ns);
         if (load_acquire32(&e->closing) != 0)
             rc = IPCR_CLOSED;
-        else if (ipcr_end_drained(e))
-            rc = IPCR_END_OF_CHANNEL;
         if (rc != IPCR_OK)
             break;
         spin = spin && e->spin.budget_ns != 0;
@@ -196,7 +236,10 @@ static int attempt_flushed(struct ipcr_end *e, void *work)
         return checked(e, IPCR_CORRUPT);
     if (e->writer.position == read)
         return IPCR_OK;
-    return they_closed(e) ? IPCR_END_OF_CHANNEL : IPCR_FULL;
+    if (!they_closed(e))
+        return IPCR_FULL;
+    /* they may have released the last record just before they closed */
+    return e->writer.position == load_acquire64(&e->writer.peer->position) ? IPCR_OK : IPCR_END_OF_CHANNEL;
 }
 
 static uint64_t aim_at_empty(const struct ipcr_end *e, const void *work)
@@ -306,7 +349,7 @@ int ipcr_commit(struct ipcr_end *e, uint64_t length, uint64_t info)
 
 int ipcr_abort(struct ipcr_end *e)
 {
-    int rc = enter(e);
+    int rc = enter_to_return(e);
     if (rc != IPCR_OK)
         return rc;
     rc = e->lent ? IPCR_OK : IPCR_NOTHING_LENT;
@@ -480,17 +523,13 @@ int64_t ipcr_peek(struct ipcr_end *e)
     return result;
 }
 
-/* Allowed when the end is draining or its peer's words are corrupt: the record was checked when lent. */
 int ipcr_release(struct ipcr_end *e)
 {
-    uint32_t expected = IPCR_IDLE;
-    if (!compare_exchange32(&e->busy, &expected, IPCR_INSIDE))
-        return load_acquire32(&e->closing) != 0 ? IPCR_CLOSED : IPCR_BUSY;
-    int rc = IPCR_OK;
+    int rc = enter_to_return(e);
+    if (rc != IPCR_OK)
+        return rc;
     if (!e->lent) {
         rc = IPCR_NOTHING_LENT;
-    } else if (e->taken_generation != ipcr_fork_generation) {
-        rc = IPCR_FORKED;
     } else {
         e->lent = false;
         ipcr_ring_consume(&e->reader, e->lent_length);

@@ -56,6 +56,9 @@ char *ipcr_lent(struct ipcr_end *e);
 uint64_t ipcr_last_info(struct ipcr_end *e);
 uint64_t ipcr_last_sequence(struct ipcr_end *e);
 
+/* For callers that poll: is the other side gone?  A system call at most every slice, otherwise IPCR_OK. */
+int ipcr_peer_sometimes(struct ipcr_end *e);
+
 /* Give up a wait that returned IPCR_AGAIN to this thread. */
 void ipcr_stop_waiting(struct ipcr_end *e);
 

@@ -78,7 +78,8 @@ def _seconds(value: object, what: str, otherwise: str) -> float:
             value = float(value.__float__())  # type: ignore[attr-defined]  # numpy scalars, Decimal
         except (AttributeError, TypeError):
             raise TypeError(f"{what} must be a number of seconds or {otherwise}, not {value!r}") from None
-    if isinstance(value, bool) or math.isnan(value) or value < 0:
+    value = min(value, _LONGEST_NS)  # an int may be larger than any float
+    if value < 0 or math.isnan(value):
         raise ValueError(f"{what}={value!r} must be a number of seconds, 0 or more, or {otherwise}")
     return float(value)
 
@@ -99,7 +100,7 @@ def spin_ns(spin: object) -> int:
         return _SPIN_AUTO if _cpus_to_spend() >= 2 else 0
     if isinstance(spin, (str, bool)):
         raise TypeError(f"spin must be 'auto' or a number of seconds, not {spin!r}")
-    return min(int(_seconds(spin, "spin", "'auto'") * 1e9), _LONGEST_NS)
+    return int(min(_seconds(spin, "spin", "'auto'") * 1e9, _LONGEST_NS))
 
 
 @functools.cache

@@ -192,7 +192,7 @@ class End:
 
     def _peer_must_live(self) -> None:
         """For calls that find nothing and don't wait: a loop over them must not poll a dead process for ever."""
-        status = lib.ipcr_end_peer_sometimes(self._handle)
+        status = lib.ipcr_peer_sometimes(self._handle)
         if status != lib.IPCR_OK:
             self._raise(status)
 

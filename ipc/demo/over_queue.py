@@ -48,13 +48,16 @@ def run(contents: Sequence[bytes], workers: int, on_result: Callable[[], object]
         seconds = time.perf_counter() - began
         for process in crew:
             process.join()
-    finally:
+    except BaseException:
         for process in crew:
             process.kill()
             process.join()
-        tasks.cancel_join_thread()  # nobody is left to read what the feeder thread may still hold
+        tasks.cancel_join_thread()  # nobody is left to read what its feeder thread may still hold
+        raise
+    finally:
         tasks.close()
         replies.close()
+    tasks.join_thread()  # before the process ends, lest it be caught halfway through releasing its semaphores
     return Outcome(results, seconds, 2 * (len(results) + workers), timings)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,9 +37,19 @@ class Sources:
     def size_bytes(self) -> int:
         return sum(map(len, self.contents))
 
-    @property
-    def largest_bytes(self) -> int:
-        return max(map(len, self.contents), default=0)
+    def add(self, path: Path) -> None:
+        """Read one file, or note why it can't be read."""
+        try:
+            content = _read(path)
+        except (OSError, ValueError) as error:
+            self.note(path, error)
+        else:
+            self.paths.append(str(path.relative_to(self.root)))
+            self.contents.append(content)
+
+    def note(self, path: Path, error: OSError | ValueError) -> None:
+        reason = error.strerror if isinstance(error, OSError) else None
+        self.unreadable[str(path.relative_to(self.root))] = reason or str(error)
 
 
 def standard_library() -> Path:
@@ -60,27 +70,19 @@ def read_tree(root: Path) -> Sources:
     if not root.is_dir():
         raise NoSourcesError(f"{root} is not a directory")
     sources = Sources(root, [], [], {})
-
-    def note(path: Path, error: OSError | ValueError) -> None:
-        reason = error.strerror if isinstance(error, OSError) else None
-        sources.unreadable[str(path.relative_to(root))] = reason or str(error)
-
-    for path in sorted(_python_files(root, note)):
-        try:
-            content = _read(path)
-        except (OSError, ValueError) as error:
-            note(path, error)
-        else:
-            sources.paths.append(str(path.relative_to(root)))
-            sources.contents.append(content)
+    for path in sorted(_python_files(sources)):
+        sources.add(path)
     if not sources.paths:
         which = "no .py file that can be read" if sources.unreadable else "no .py file"
         raise NoSourcesError(f"{root} contains {which}")
     return sources
 
 
-def _python_files(root: Path, note: Callable[[Path, OSError], object]) -> Iterator[Path]:
-    for directory, subdirectories, names in os.walk(root, onerror=lambda error: note(Path(error.filename), error)):
+def _python_files(sources: Sources) -> Iterator[Path]:
+    def note(error: OSError) -> None:
+        sources.note(Path(error.filename), error)
+
+    for directory, subdirectories, names in os.walk(sources.root, onerror=note):
         subdirectories[:] = [name for name in subdirectories if name not in _SKIPPED_DIRECTORIES]
         for name in names:
             if name.endswith(".py"):

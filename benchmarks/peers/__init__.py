@@ -1,0 +1,111 @@
+"""What a peer is.  One file per peer in this directory; every file here is found by its name.
+
+A peer is a module with
+
+    NAME           how tables call it
+    DISTRIBUTION   what to ask for its version; None for the standard library
+    WAITS          which ways of waiting it offers, of "default", "hot", "parked"
+    SHARED         whether one link may have several senders and several receivers
+    available()    None, or why it can't be measured here
+    make(link)     called in a third process: what the sender gets and what the receiver gets, both picklable
+                   as arguments of a spawned Process
+    sender(handle, link), receiver(handle, link)
+                   called in the end's own process, after it was pinned: the callables that will be timed
+    launch(count, argv)   optional: the command that starts `count` processes of argv, for a peer whose processes
+                   must have a launcher of its own (mpiexec).  Handles are None then.
+
+The timed loops call `SendEnd.send(message)` and `ReceiveEnd.recv()` with nothing in between, so these should be the
+peer's own bound methods, the ones its documentation recommends.  A function of ours is right only where the
+documented way takes more than one call (ask, then take), and then its frame is part of the peer's cost.
+
+A round trip takes two links, one for each direction.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import pkgutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, cast
+
+__all__ = ["Link", "Peer", "ReceiveEnd", "SendEnd", "Wait", "load", "names", "nothing", "version"]
+
+OURS = "ipc_channel"
+
+Wait = Literal["default", "hot", "parked"]
+"""How a receiver waits: as the peer does by itself; never asleep; or asleep in the kernel, at once."""
+
+
+def nothing() -> None:
+    """The close() of an end that needs none."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """One direction from one process to another, as the question wants it."""
+
+    name: str
+    """Unique to this link; for transports that need a name or an address."""
+    directory: str
+    """Private to this measurement and removed after it: for sockets and files."""
+    message_bytes: int
+    """Length of every message."""
+    capacity_bytes: int
+    """Room for messages under way, for transports that let us choose."""
+    wait: Wait
+
+
+@dataclass(frozen=True)
+class SendEnd:
+    """What the sending process calls."""
+
+    send: Callable[[bytes], object]
+    send_many: Callable[[Sequence[bytes]], object] | None = None
+    close: Callable[[], object] = nothing
+
+
+@dataclass(frozen=True)
+class ReceiveEnd:
+    """What the receiving process calls."""
+
+    recv: Callable[[], object]
+    recv_many: Callable[[int], Sequence[object]] | None = None
+    """At most so many messages, at least one."""
+    close: Callable[[], object] = nothing
+
+
+class Peer(Protocol):
+    """The shape of a peer's module."""
+
+    NAME: str
+    DISTRIBUTION: str | None
+    WAITS: tuple[Wait, ...]
+    SHARED: bool
+
+    def available(self) -> str | None: ...
+    def make(self, link: Link) -> tuple[object, object]: ...
+    def sender(self, handle: object, link: Link) -> SendEnd: ...
+    def receiver(self, handle: object, link: Link) -> ReceiveEnd: ...
+
+
+def names() -> list[str]:
+    """Every peer in this directory, ours first."""
+    found = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(found, key=lambda name: name != OURS)
+
+
+def load(name: str) -> Peer:
+    """A peer of this directory, or any importable module (a name with a dot)."""
+    return cast("Peer", importlib.import_module(name if "." in name else f"{__name__}.{name}"))
+
+
+def version(peer: Peer) -> str | None:
+    """The installed version of what a peer measures, or None when it has none of its own."""
+    if peer.DISTRIBUTION is None:
+        return None
+    try:
+        return importlib.metadata.version(peer.DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        return None
