@@ -40,7 +40,7 @@ __all__ = ["Worker", "spawn"]
 _ORPHANED = 113  # exit code of a worker whose parent went first
 
 
-class RemoteTraceback(Exception):  # noqa: N818
+class RemoteTraceback(Exception):
     """The traceback of a worker, as text: the cause of `Worker.exception`."""
 
     def __init__(self, text: str) -> None:
@@ -60,7 +60,7 @@ class _Fd:
         self.fd = fd
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _detach, (reduction.DupFd(self.fd),)  # type: ignore[no-untyped-call]
+        return _detach, (reduction.DupFd(self.fd),)
 
 
 def _detach(for_child: parcels.FdForChild) -> _Fd:
@@ -265,14 +265,15 @@ def _handed_over(chosen: BaseContext, arguments_: object) -> Iterator[list[parce
         try:
             if chosen.get_start_method() == "fork":
                 for end in _ends_in(arguments_, set()):
-                    forked.append(parcels.Handover(end, end._hand_over(with_role=True, for_fork=True)))
+                    held = end._hand_over(with_role=True, for_fork=True)
+                    forked.append(parcels.Handover(end, held))  # one by one: if the next fails, this goes back
             yield forked
         except BaseException:
             for end, held in (*forked, *pickled):
                 end._take_back(held)
             raise
     parcels.sweep()
-    for end, held in forked:
+    for _, held in forked:
         lib.ipcr_parcel_close(held)
     for end, _ in (*forked, *pickled):
         if not end.closed:
@@ -331,5 +332,3 @@ def _report(error: BaseException, memo: int) -> None:
     view = memoryview(content)
     while view:
         view = view[os.write(memo, view) :]
-
-

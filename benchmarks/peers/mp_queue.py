@@ -42,7 +42,7 @@ def receiver(handle: object, link: Link) -> ReceiveEnd:
         while True:
             try:
                 return get_nowait()
-            except Empty:  # noqa: PERF203  (a poll is a loop)
+            except Empty:
                 pass
 
     return ReceiveEnd(recv=try_until_there, close=queue.close)

@@ -44,6 +44,12 @@ class End:
     _side: ClassVar[int]
     _role: ClassVar[str]
 
+    _segment: Segment | None
+    _label: str
+    _handle: Any
+    _spin: int
+    _closed_because: str
+
     def __init__(self) -> None:
         raise TypeError(f"{type(self).__name__} is not made directly; use ipc.channel(), ipc.Ring or attach()")
 
@@ -52,7 +58,7 @@ class End:
     @classmethod
     def _make(cls, segment: Segment, handle: Any, spin_ns: int) -> Self:
         self = cls.__new__(cls)
-        self._segment: Segment | None = segment
+        self._segment = segment
         self._label = f"{cls._role} of {segment}"
         self._handle = handle
         self._spin = spin_ns
@@ -74,11 +80,8 @@ class End:
         return self._label
 
     def __repr__(self) -> str:
-        if self.closed:
-            state = "closed"
-        else:
-            state = "in use" if lib.ipcr_end_in_use(self._handle) else "not used yet"
-        return f"<{self._label}, {state}>"
+        used = lib.ipcr_end_in_use(self._handle)
+        return f"<{self._label}, {'closed' if self.closed else 'in use' if used else 'not used yet'}>"
 
     # --- ending -------------------------------------------------------------------------------------------------
 
@@ -121,7 +124,8 @@ class End:
             return
         if not self._closed_because:
             if lib.ipcr_end_in_use(handle) and not sys.is_finalizing():
-                warnings.warn(f"{self} was never closed; use `with`, or close()", ResourceWarning, source=self)
+                text = f"{self} was never closed; use `with`, or close()"
+                warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
             self._closed_because = "it was collected"
             lib.ipcr_end_close(handle, True)
         self._handle = None
@@ -215,7 +219,15 @@ class End:
         check(lib.ipcr_parcel_add(segment_fd, False), str(self))
         segment_for_child = parcels.send(popen, segment_fd, str(self))
         where = (segment.kind, segment.directory, segment.name)
-        return _adopt, (type(self), segment_for_child, held_for_child, where, bag is not None, self._spin, self._state())
+        return _adopt, (
+            type(self),
+            segment_for_child,
+            held_for_child,
+            where,
+            bag is not None,
+            self._spin,
+            self._state(),
+        )
 
     def _state(self) -> Any:
         """For subclasses: what a handed-over copy needs besides."""
@@ -304,4 +316,3 @@ def _in_new_child(_: object) -> None:
 
 util.register_after_fork(open_ends, _in_new_child)
 atexit.register(close_all)
-

@@ -6,6 +6,7 @@ The memory can't go away under a view: while one lives, the view keeps the segme
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -43,10 +44,8 @@ class _Loan:
 
     def end(self) -> None:
         """Take the memory back; BusyError when something made from the view is still alive."""
-        try:
+        with contextlib.suppress(BufferError):  # an array or a view exports it; reported below
             self.view.release()
-        except BufferError:
-            pass  # an array or a view exports it; reported below
         if self._exporter() is not None:
             raise BusyError(
                 "something made from this memory (an array, a slice) is still alive after its `with`, and would show "
@@ -74,10 +73,8 @@ class Claim:
     ) -> None:
         if kind is not None:
             lib.ipcr_abort(self._writer._handle)
-            try:
+            with contextlib.suppress(BusyError):  # the error on its way may hold the view; nothing was sent
                 self._loan.end()
-            except BusyError:
-                pass  # the traceback of the error on its way holds the view; nothing was sent
             return
         self._writer._commit(self._size)
         self._loan.end()

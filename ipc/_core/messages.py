@@ -79,6 +79,8 @@ class MessageReceiver(ReceivingEnd, Generic[_T]):
 
     __slots__ = ("_accept",)
 
+    _accept: int
+
     def _set_up(self) -> None:
         super()._set_up()
         self._accept = arguments.ALL_ENCODINGS
@@ -155,12 +157,13 @@ class MessageReceiver(ReceivingEnd, Generic[_T]):
         if not self._accept >> encoding & 1:
             accepted = ", ".join(repr(kind) for bit, kind in _ENCODING_NAMES.items() if self._accept >> bit & 1)
             raise errors.RefusedEncodingError(
-                f"{self}: a message of {size} bytes has encoding {name!r}, and accept= allows {accepted}; it was dropped"
+                f"{self}: a message of {size} bytes has encoding {name!r}, and accept= allows {accepted}; "
+                "it was dropped"
             )
 
     def _give_back(self) -> None:
         status = lib.ipcr_release(self._handle)
-        if status != lib.IPCR_OK and status != lib.IPCR_CLOSED:  # closed by what was unpickled, or by another thread
+        if status not in {lib.IPCR_OK, lib.IPCR_CLOSED}:  # closed by what was unpickled, or by another thread
             self._raise(status)
 
     def __iter__(self) -> MessageReceiver[_T]:

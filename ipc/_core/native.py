@@ -26,8 +26,7 @@ _MEANINGS: dict[int, tuple[type[errors.IpcError], str]] = {
     lib.IPCR_PEER_DIED: (errors.PeerDiedError, "lost its other side: the process there died without closing"),
     lib.IPCR_FORKED: (
         errors.ForkedHandleError,
-        "was in use when this process was forked, and stays with the parent; make a new channel for the child, "
-        "or hand an end over before using it",
+        "was in use when this process was forked, and stays with the parent; make a new channel for the child",
     ),
     lib.IPCR_EXISTS: (
         errors.SegmentExistsError,

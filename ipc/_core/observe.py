@@ -92,7 +92,7 @@ class Entry:
 
     @property
     def kind(self) -> str:
-        """"ring", "channel", ... or "unknown"."""
+        """ "ring", "channel", ... or "unknown"."""
         return self.stats.kind if self.stats is not None else "unknown"
 
     @property

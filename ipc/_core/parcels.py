@@ -89,7 +89,7 @@ def send(popen: Any, fd: int, what: str) -> FdForChild:
             f"{what} can't go along: forkserver passes at most about {MOST_DESCRIPTORS} descriptors to a child, "
             "two per handle; use the spawn method, fewer handles, or named ones"
         )
-    for_child: FdForChild = reduction.DupFd(fd)  # type: ignore[no-untyped-call]
+    for_child: FdForChild = reduction.DupFd(fd)
     _pending.append(_Parcel(weakref.ref(popen), fd))
     return for_child
 

@@ -42,7 +42,9 @@ def as_bytes(data: object) -> Any:
     try:
         view = memoryview(data)  # type: ignore[arg-type]
     except TypeError:
-        raise TypeError(f"a ring carries bytes-like objects, not {type(data).__name__}; ipc.channel takes any") from None
+        raise TypeError(
+            f"a ring carries bytes-like objects, not {type(data).__name__}; ipc.channel takes any"
+        ) from None
     if not view.c_contiguous:
         return view.tobytes()
     return ffi.from_buffer(view) if view.nbytes else b""
@@ -116,11 +118,12 @@ class ReceivingEnd(End):
 
     __slots__ = ("_scratch",)
 
+    _scratch: Any
     _side = lib.IPCR_RECEIVER
     _role = "receiver"
 
     def _set_up(self) -> None:
-        self._scratch: Any = ffi.new("char[]", _SMALL)
+        self._scratch = ffi.new("char[]", _SMALL)
 
     def _borrow_scratch(self) -> Any:
         """A buffer for one small message.  While it is borrowed another call gets one of its own, so that a second
@@ -128,7 +131,7 @@ class ReceivingEnd(End):
         scratch, self._scratch = self._scratch, None
         return ffi.new("char[]", _SMALL) if scratch is None else scratch
 
-    def _get(self, scratch: Any, timeout: float | None, result: int) -> int:
+    def _get(self, scratch: Any, timeout: float | None, result: Any) -> Any:
         """Finish a receive that the fast path could not; returns a result that is not negative."""
         deadline = arguments.deadline_ns(timeout)
         if result == lib.IPCR_NOT_TAKEN:
@@ -402,13 +405,18 @@ class Ring:
 
     __slots__ = ("__weakref__", "_reader", "_segment", "_spin", "_writer")
 
+    _segment: Segment | None
+    _spin: int
+    _writer: RingWriter
+    _reader: RingReader
+
     def __init__(self) -> None:
         raise TypeError("Ring is not made directly; use Ring.create() or Ring.attach()")
 
     @classmethod
     def _around(cls, segment: Segment, spin_ns: int, writer: RingWriter | None, reader: RingReader | None) -> Self:
         self = cls.__new__(cls)
-        self._segment: Segment | None = segment
+        self._segment = segment
         self._spin = spin_ns
         self._writer = writer if writer is not None else RingWriter._open(segment, spin_ns)
         self._reader = reader if reader is not None else RingReader._open(segment, spin_ns)

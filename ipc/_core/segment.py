@@ -76,11 +76,18 @@ class Segment:
         label = f"ipc:{kind}:{os.getpid()}-{secrets.token_hex(4)}" if name is None else name
         out = ffi.new("struct ipcr_segment **")
         status = lib.ipcr_segment_create(
-            ffi.NULL if where is None else os.fsencode(where), label.encode(), KINDS[kind], capacity, start_position, out
+            ffi.NULL if where is None else os.fsencode(where),
+            label.encode(),
+            KINDS[kind],
+            capacity,
+            start_position,
+            out,
         )
         what = f"{kind} of capacity {capacity}" if name is None else f"{kind} {name!r} in {where}"
         if status == lib.IPCR_NOT_OURS:
-            raise errors.SegmentExistsError(f"{what}: a file of that name exists and is no segment; choose another name")
+            raise errors.SegmentExistsError(
+                f"{what}: a file of that name exists and is no segment; choose another name"
+            )
         check(status, what)
         return cls(out[0], kind, where, name)
 

@@ -1,0 +1,119 @@
+# The one door to building, testing and measuring ipc-rings. `make` lists the verbs.
+#
+#   make test ARGS="-k wrap -x"      more arguments for pytest (and for bench)
+#   make test PYTHON=python3.12      another interpreter, in a .venv of its own
+#
+# Paths are relative throughout, so that the checkout may lie anywhere, also under a name with spaces.
+
+PYTHON  ?= python3
+MINUTES ?= 30
+ARGS    ?=
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+
+VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
+PY   := $(VENV)/bin/python
+PIP  := $(PY) -m pip install --quiet --disable-pip-version-check
+
+export PIP_CACHE_DIR := $(CURDIR)/build/cache/pip
+export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/build/cache/hypothesis
+
+MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
+.SECONDARY:
+.DEFAULT_GOAL := help
+.PHONY: help preflight demo build test check lint format types native asan tsan stress bench wheel clean
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+preflight:
+	@sh tools/preflight.sh
+
+# --- set-up: one .venv, one stamp per thing in it ----------------------------
+
+NATIVE := $(wildcard native/*.c native/*.h) native/build_ffi.py
+
+$(VENV)/pyvenv.cfg: | preflight
+	@echo "==> $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/have-%: pyproject.toml setup.py | $(VENV)/pyvenv.cfg
+	@echo "==> $(VENV): packages for '$*'"
+	@$(PIP) 'setuptools>=77' 'cffi>=2'
+	@IPC_METADATA_ONLY=1 $(PIP) --no-build-isolation -e '.[$*]'
+	@touch $@
+
+$(VENV)/have-native: $(NATIVE) setup.py | $(VENV)/have-cli
+	@echo "==> ipc._core._native"
+	@$(PY) setup.py --quiet build_ext --inplace
+	@touch $@
+
+# --- Python ------------------------------------------------------------------
+
+demo: $(VENV)/have-native ## build, then show the toolkit at work
+	@$(PY) -m ipc demo
+
+build: $(VENV)/have-native ## compile the extension in place
+
+test: $(VENV)/have-native $(VENV)/have-test ## build, then the fast tests
+	@$(PY) -m pytest -m "not slow and not stress" $(ARGS)
+
+check: lint types native asan tsan $(VENV)/have-native $(VENV)/have-test ## everything that must hold before a commit
+	@$(PY) -m pytest -m "not stress" $(ARGS)
+
+stress: $(VENV)/have-native $(VENV)/have-test ## stress tests, for MINUTES=30
+	@IPC_STRESS_MINUTES=$(MINUTES) $(PY) -m pytest -m stress --timeout=0 $(ARGS)
+
+lint: $(VENV)/have-dev ## ruff: rules and format
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+format: $(VENV)/have-dev ## let ruff fix what it can
+	@$(PY) -m ruff check --fix-only .
+	@$(PY) -m ruff format .
+
+types: $(VENV)/have-dev ## mypy
+	@$(PY) -m mypy
+
+bench: $(VENV)/have-native $(VENV)/have-bench ## run the benchmarks
+	@$(PY) -m benchmarks $(ARGS)
+
+wheel: $(VENV)/have-test ## sdist, and the wheel built from it, in dist/
+	@$(PY) -m build --outdir dist
+
+# --- C: each tests/native/test_*.c is a program, linked with the core ---------
+
+STRICT  := -std=c11 -D_GNU_SOURCE -g -Wall -Wextra -Wshadow -Wconversion -Werror -Inative
+HEADERS := $(wildcard native/*.h tests/native/*.h)
+CORE    := $(filter-out native/fast_ends.c,$(sort $(wildcard native/*.c)))
+CTESTS  := $(sort $(wildcard tests/native/test_*.c))
+
+native: ## C tests, every warning an error
+asan:   ## C tests under AddressSanitizer and UBSan
+tsan:   ## C tests under ThreadSanitizer
+
+native_flags := -O3
+asan_flags   := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
+tsan_flags   := -O1 -fsanitize=thread -Wno-tsan # it does not understand the two named fences of atomics.h
+
+# ThreadSanitizer fails at random where the kernel spreads addresses widely: switch that off if we may.
+runner = $(shell setarch -R true 2>/dev/null && echo setarch -R) timeout 300
+
+define flavour
+build/$(1)/%.o: native/%.c $(HEADERS) | preflight
+	@mkdir -p $$(@D)
+	@$$(CC) $$(STRICT) $$($(1)_flags) -c $$< -o $$@
+
+build/$(1)/test_%: tests/native/test_%.c $(CORE:native/%.c=build/$(1)/%.o) $(HEADERS)
+	@$$(CC) $$(STRICT) $$($(1)_flags) $$(filter %.c %.o,$$^) -lpthread -o $$@
+
+$(1): $(CTESTS:tests/native/%.c=build/$(1)/%)
+	@for test in $$^; do echo "==> $$$$test"; $$(runner) $$$$test || exit 1; done
+endef
+$(foreach verb,native asan tsan,$(eval $(call flavour,$(verb))))
+
+clean: ## remove everything that make made
+	rm -rf .venv .venv-* build dist ipc_rings.egg-info .benchmarks .hypothesis ipc/_core/*.so
+	find . -name __pycache__ -prune -exec rm -rf {} +
