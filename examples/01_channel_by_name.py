@@ -29,15 +29,14 @@ def produce(name: str) -> None:
         for number in range(READINGS):
             sender.send({"station": number % 7, "celsius": 15 + number % 10})  # any object: it is pickled
         sender.send(b"\x89PNG..." * 1000)  # bytes go as they are
-        sender.flush(None)
+        sender.flush()
     print(f"produce: {READINGS} readings and a picture sent by process {os.getpid()}")
 
 
 def consume(name: str) -> None:
     """Take whatever comes until the producer closes its end."""
     with attach(name) as receiver:
-        readings = picture_bytes = 0
-        warmth = 0
+        readings = warmth = picture_bytes = 0
         for message in receiver:
             if isinstance(message, bytes):
                 picture_bytes = len(message)
@@ -58,12 +57,15 @@ def attach(name: str) -> ipc.Receiver[dict[str, int] | bytes]:
 
 
 def both() -> None:
-    """Run both sides as subprocesses, and leave nothing behind if one of them fails."""
+    """Run both sides as subprocesses; if one fails, end the other and leave nothing behind."""
     name = f"example-{os.getpid()}"
-    consumer, producer = [subprocess.Popen([sys.executable, __file__, side, name]) for side in ("consume", "produce")]
-    if producer.wait() != 0:
-        consumer.kill()
-    if consumer.wait() != 0:
+    sides = [subprocess.Popen([sys.executable, __file__, side, name]) for side in ("consume", "produce")]
+    while any(side.poll() is None for side in sides):
+        if any(side.poll() for side in sides):
+            for side in sides:
+                side.kill()
+        time.sleep(0.01)
+    if any(side.returncode for side in sides):
         with contextlib.suppress(ipc.SegmentNotFoundError):
             ipc.rm(name)
         sys.exit("one side failed")

@@ -235,15 +235,17 @@ def spawn(
     chosen = _context(context)
     reading, writing = os.pipe()
     memo = os.memfd_create("ipc:worker", os.MFD_CLOEXEC)
+    _ours.add(writing)  # before the fork: a child with a copy of its own lifeline would outlive us
     try:
         process = _start(chosen, fn, args, kwargs, reading, memo)
     except BaseException:
+        _ours.discard(writing)
         os.close(writing)
         os.close(memo)
         raise
     finally:
         os.close(reading)
-    _ours.update((writing, memo))
+    _ours.add(memo)
     return Worker(process, writing, memo)
 
 

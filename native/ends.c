@@ -373,14 +373,17 @@ void ipcr_end_after_fork_in_parent(struct ipcr_end *e)
 
 bool ipcr_end_after_fork_in_child(struct ipcr_end *e)
 {
+    const bool closing = load_acquire32(&e->closing) != 0;
     e->claim.page = NULL; /* neither is mapped here: MADV_DONTFORK */
     e->role.page = NULL;
-    if (e->fork_fd >= 0 && ipcr_hold_adopt(&e->claim, e->fork_fd) != IPCR_OK)
+    if (closing) /* perhaps only since the prepare handler: no handle here would ever drop the claim */
+        ipcr_os_close(e->fork_fd);
+    else if (e->fork_fd >= 0 && ipcr_hold_adopt(&e->claim, e->fork_fd) != IPCR_OK)
         e->claim.page = NULL;
     e->fork_fd = -1;
     e->fence_needed = (e->segment->flags & IPCR_FLAG_ASYMMETRIC) == 0 || !ipcr_has_membarrier();
-    if (load_acquire32(&e->closing) != 0)
-        return false;
+    if (closing) /* keep what only waits for a lent message: ipcr_end_free leaves the segment */
+        return load_acquire32(&e->leave_later) != 0;
     store_release32(&e->busy, IPCR_IDLE); /* whoever was inside is not a thread of this process */
     return true;
 }

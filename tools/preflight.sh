@@ -26,10 +26,12 @@ packages() {
             apt-python) echo python3 python3-dev python3-venv ;;
             dnf-python | zypper-python) echo python3 python3-devel ;;
             apk-python) echo python3 python3-dev ;;
-            apt-headers | apk-headers) echo "$python-dev" ;;
-            *-headers) echo "$python-devel" ;;
-            apt-venv) echo "$python-venv" ;;
-            *-venv) echo "$python" ;;
+            apt-headers) echo "python$version-dev" ;;
+            apk-headers) echo python3-dev ;;
+            dnf-headers) echo "python$version-devel" ;;
+            zypper-headers) echo "python${version%%.*}${version#*.}-devel" ;;
+            apt-venv) echo "python$version-venv" ;;
+            *-venv) echo "python$version" ;;
         esac
     done | tr '\n' ' '
 }
@@ -41,7 +43,6 @@ echo '#include <stdatomic.h>
 #include <linux/futex.h>
 #include <stdio.h>' | $CC -std=c11 -x c -fsyntax-only - 2>/dev/null || missing="$missing compiler"
 
-python=python3
 if ! have "$PYTHON"; then
     [ "$PYTHON" = python3 ] || die "$PYTHON is not there. Name one that is: make PYTHON=python3"
     missing="$missing python"
@@ -67,10 +68,6 @@ if not all(map(importlib.util.find_spec, ("venv", "ensurepip"))):
     shift 2
     [ $# -eq 0 ] || [ "$origin" = distribution ] || die "$PYTHON lacks its $*. Reinstall it, or name another one."
     missing="$missing $*"
-    # Fedora, SUSE and Alpine name only the versions beside their own.
-    if have apt-get || [ "$(readlink -f "$(command -v "$PYTHON")")" != "$(readlink -f /usr/bin/python3)" ]; then
-        python=python$version
-    fi
 fi
 
 [ -n "${missing# }" ] || exit 0

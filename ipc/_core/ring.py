@@ -204,7 +204,7 @@ class RingWriter(SendingEnd):
         error's `written` says how many.
         """
         deadline = arguments.deadline_ns(timeout)
-        parts = [message if isinstance(message, bytes) else bytes(as_bytes(message)) for message in messages]
+        parts = [data if isinstance(data, bytes) else ffi.buffer(data)[:] for data in map(as_bytes, messages)]
         lengths = array("Q", map(len, parts))
         joined = b"".join(parts)
         at_message, at_byte = 0, 0
@@ -248,6 +248,8 @@ class RingWriter(SendingEnd):
             raise TypeError(f"nbytes must be an int, not {type(nbytes).__name__}")
         if nbytes < 0:
             raise ValueError(f"nbytes={nbytes} must be 0 or more")
+        if nbytes > (most := lib.IPCR_MAX_CAPACITY - lib.IPCR_RECORD_HEADER):
+            raise errors.MessageTooLargeError(f"nbytes={nbytes} is more than any ring can carry: {most}")
         return Claim(self, nbytes, timeout)
 
     def _claim(self, size: int, timeout: float | None) -> tuple[Any, Segment]:

@@ -42,10 +42,12 @@ def open_file(where: str, name: str) -> int:
         raise_status(lib.IPCR_NOT_FOUND, f"segment {name!r} in {where}")
     except (posix_ipc.PermissionsError, PermissionError):
         raise_status(lib.IPCR_UNTRUSTED, f"segment {name!r} in {where}")
+    except ValueError:  # what posix_ipc makes of a directory
+        raise_status(lib.IPCR_NOT_OURS, f"{name!r} in {where}")
     except OSError as error:  # a directory, a symbolic link, a socket
         if error.errno in {errno.EISDIR, errno.ELOOP, errno.ENXIO}:
             raise_status(lib.IPCR_NOT_OURS, f"{name!r} in {where}")
-        raise errors.SharedMemoryError(error.errno, f"{name!r} in {where}: {error.strerror}") from error
+        raise_status(lib.IPCR_ERRNO_BASE - error.errno, f"{name!r} in {where}")
 
 
 class Segment:

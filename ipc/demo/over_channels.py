@@ -13,11 +13,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from typing import TypeVar
 
 import ipc
 from ipc.demo.tally import FileTally
-from ipc.demo.worker import FILES_IN_HAND, Outcome, Reply, Task, Timing, WorkerFailedError, work
+from ipc.demo.worker import FILES_IN_HAND, Outcome, Reply, ReplyT, Task, Timing, WorkerFailedError, work
 
 __all__ = ["run"]
 
@@ -25,8 +24,6 @@ _SMALLEST_RING_BYTES = 1024 * 1024
 _ENVELOPE_BYTES = 4096  # more than the pickle of a task adds to the file in it
 _REPLIES_RING = "256KiB"  # FILES_IN_HAND results, at most about 10 KiB each, with room to spare
 _SECONDS_TO_DIE = 10.0  # how long to wait for an exit code once the channel said that the worker is gone
-
-_ReplyT = TypeVar("_ReplyT", FileTally, Timing, str)
 
 
 def run(contents: Sequence[bytes], workers: int, on_result: Callable[[], object]) -> Outcome:
@@ -103,7 +100,7 @@ class _Member:
         except (ipc.PeerDiedError, ipc.EndOfChannel) as gone:
             raise self.failure() from gone
 
-    def take(self, kind: type[_ReplyT]) -> _ReplyT:
+    def take(self, kind: type[ReplyT]) -> ReplyT:
         try:
             reply = self.replies.recv()
         except (ipc.PeerDiedError, ipc.EndOfChannel) as gone:
@@ -116,7 +113,7 @@ class _Member:
         why = f"exit code {self.process.exitcode}"
         if (error := self.process.exception) is not None:
             why = f"{type(error).__name__}: {error}"
-        return WorkerFailedError(f"worker {self.number} (pid {self.process.pid}) ended before its work was done: {why}")
+        return WorkerFailedError.ended(self.number, self.process.pid, why)
 
     def dismiss(self) -> None:
         """Close the channels and see the process off; one that hasn't finished by itself is killed."""

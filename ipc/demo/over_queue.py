@@ -11,10 +11,10 @@ import queue
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.context import SpawnProcess
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from ipc.demo.tally import FileTally
-from ipc.demo.worker import FILES_IN_HAND, Outcome, Reply, Task, Timing, WorkerFailedError, work
+from ipc.demo.worker import FILES_IN_HAND, Outcome, Reply, ReplyT, Task, Timing, WorkerFailedError, work
 
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 _LOOK_AROUND_SECONDS = 0.5  # how often a parent that waits for a reply looks whether its workers live
-
-_ReplyT = TypeVar("_ReplyT", FileTally, Timing, str)
 
 
 def run(contents: Sequence[bytes], workers: int, on_result: Callable[[], object]) -> Outcome:
@@ -80,17 +78,14 @@ def _converse(
     return results
 
 
-def _take(kind: type[_ReplyT], replies: Queue[Reply], crew: list[SpawnProcess]) -> _ReplyT:
+def _take(kind: type[ReplyT], replies: Queue[Reply], crew: list[SpawnProcess]) -> ReplyT:
     while True:
         try:
             reply = replies.get(timeout=_LOOK_AROUND_SECONDS)
         except queue.Empty:
             for number, process in enumerate(crew, 1):
                 if process.exitcode:
-                    raise WorkerFailedError(
-                        f"worker {number} (pid {process.pid}) ended before its work was done: "
-                        f"exit code {process.exitcode}"
-                    ) from None
+                    raise WorkerFailedError.ended(number, process.pid, f"exit code {process.exitcode}") from None
             continue
         assert isinstance(reply, kind), f"{reply!r} came instead of a {kind.__name__}"
         return reply

@@ -12,11 +12,11 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ipc.demo.tally import FileTally, tally_file
 
-__all__ = ["FILES_IN_HAND", "READY", "Outcome", "Reply", "Task", "Timing", "WorkerFailedError", "work"]
+__all__ = ["FILES_IN_HAND", "READY", "Outcome", "Reply", "ReplyT", "Task", "Timing", "WorkerFailedError", "work"]
 
 READY = "ready"
 FILES_IN_HAND = 4
@@ -34,6 +34,8 @@ class Timing(NamedTuple):
 
 Reply = FileTally | Timing | str
 """What a worker may send; the text is `READY`."""
+ReplyT = TypeVar("ReplyT", FileTally, Timing, str)
+"""The one of them that is expected."""
 
 
 class Outcome(NamedTuple):
@@ -54,7 +56,11 @@ class Outcome(NamedTuple):
 
 
 class WorkerFailedError(Exception):
-    """A worker process ended before its work was done."""
+    """A worker process couldn't be started, or ended before its work was done."""
+
+    @classmethod
+    def ended(cls, number: int, pid: int | None, why: str) -> WorkerFailedError:
+        return cls(f"worker {number} (pid {pid}) ended before its work was done: {why}")
 
 
 def work(receive: Callable[[], Task | None], send: Callable[[Reply], object]) -> None:
