@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any, final
 
 from ipc._core import arguments, ends, parcels
 from ipc._core.ends import End
-from ipc._core.native import check, lib
-from ipc._core.ring import ReceivingEnd
+from ipc._core.lifeline import end_with
+from ipc._core.transfer import ReceivingEnd
 from ipc.errors import EndOfChannel
 
 if TYPE_CHECKING:
@@ -276,7 +276,7 @@ def _handed_over(chosen: BaseContext, arguments_: object) -> Iterator[list[parce
             raise
     parcels.sweep()
     for _, held in forked:
-        lib.ipcr_parcel_close(held)
+        parcels.close(held)
     for end, _ in (*forked, *pickled):
         if not end.closed:
             end._close("it was given to a worker", clean=False)
@@ -301,8 +301,8 @@ class _Finishing:
             receiver._drain()
 
 
-def _work(fn: Any, args: Any, kwargs: Any, lifeline: _Fd, memo: _Fd, forked: list[parcels.Handover]) -> None:
-    check(lib.ipcr_os_end_with(lifeline.fd, _ORPHANED), "the worker's lifeline")
+def _work(fn: Any, args: Any, kwargs: Any, line: _Fd, memo: _Fd, forked: list[parcels.Handover]) -> None:
+    end_with(line.fd, _ORPHANED)
     for end, held in forked:
         end._adopt_role(held)
     finishing = _Finishing()

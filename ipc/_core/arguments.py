@@ -40,7 +40,11 @@ _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|TiB)?")
 _UNITS = {None: 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 
-_ENCODINGS: dict[str, int] = {"bytes": 1 << lib.IPCR_BYTES, "pickle": 1 << lib.IPCR_PICKLE, "array": 1 << lib.IPCR_ARRAY}
+_ENCODINGS: dict[str, int] = {
+    "bytes": 1 << lib.IPCR_BYTES,
+    "pickle": 1 << lib.IPCR_PICKLE,
+    "array": 1 << lib.IPCR_ARRAY,
+}
 ALL_ENCODINGS: Final[int] = sum(_ENCODINGS.values())
 
 

@@ -13,12 +13,16 @@ from typing import Any, Generic, TypeVar
 from ipc import errors
 from ipc._core import arguments
 from ipc._core.native import ffi, lib
-from ipc._core.ring import _LENGTH, _LENT, _SHIFT, _SMALL, ReceivingEnd, SendingEnd, _recv, _send, _unpack, as_bytes
+from ipc._core.transfer import ENCODING_SHIFT, LENGTH, LENT, SMALL, ReceivingEnd, SendingEnd, as_bytes
 
 __all__ = ["MessageReceiver", "MessageSender"]
 
 _T = TypeVar("_T")
 _D = TypeVar("_D")
+
+_send = lib.ipcr_send
+_recv = lib.ipcr_recv
+_unpack = ffi.unpack
 
 _RAW = (bytes, bytearray, memoryview)
 _ENCODING_NAMES = {lib.IPCR_BYTES: "bytes", lib.IPCR_PICKLE: "pickle", lib.IPCR_ARRAY: "array"}
@@ -118,7 +122,7 @@ class MessageReceiver(ReceivingEnd, Generic[_T]):
             except BaseException:
                 self._scratch = scratch
                 raise
-        if result <= _SMALL and self._accept & 1:
+        if result <= SMALL and self._accept & 1:
             message = _unpack(scratch, result)
             self._scratch = scratch
             return message  # type: ignore[no-any-return]
@@ -134,8 +138,8 @@ class MessageReceiver(ReceivingEnd, Generic[_T]):
         return self._decode(scratch, result)
 
     def _decode(self, scratch: Any, result: int) -> _T:
-        size, encoding = result & _LENGTH, (result >> _SHIFT) & 0xFF
-        lent = result & _LENT
+        size, encoding = result & LENGTH, (result >> ENCODING_SHIFT) & 0xFF
+        lent = result & LENT
         try:
             self._admit(encoding, size)
             data = ffi.buffer(lib.ipcr_lent(self._handle) if lent else scratch, size)

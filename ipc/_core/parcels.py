@@ -21,7 +21,16 @@ from ipc.errors import HandOverError
 if TYPE_CHECKING:
     from ipc._core.ends import End
 
-__all__ = ["FdForChild", "Handover", "handing_roles_over", "roles_go_along", "send", "starting_process", "sweep"]
+__all__ = [
+    "FdForChild",
+    "Handover",
+    "close",
+    "handing_roles_over",
+    "roles_go_along",
+    "send",
+    "starting_process",
+    "sweep",
+]
 
 # multiprocessing's forkserver passes at most 256 descriptors, a few of them its own
 MOST_DESCRIPTORS = 250
@@ -92,6 +101,11 @@ def send(popen: Any, fd: int, what: str) -> FdForChild:
     for_child: FdForChild = reduction.DupFd(fd)
     _pending.append(_Parcel(weakref.ref(popen), fd))
     return for_child
+
+
+def close(fd: int) -> None:
+    """Close our copy of a descriptor that a forked child has."""
+    lib.ipcr_parcel_close(fd)
 
 
 def sweep() -> None:

@@ -10,157 +10,25 @@ from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from ipc import errors
 from ipc._core import arguments, observe, parcels
-from ipc._core.ends import End
 from ipc._core.lending import Claim, Peek
 from ipc._core.native import ffi, lib
 from ipc._core.segment import Segment
+from ipc._core.transfer import LENGTH, LENT, ReceivingEnd, SendingEnd, as_bytes
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["ReceivingEnd", "Ring", "RingReader", "RingWriter", "SendingEnd", "as_bytes"]
+__all__ = ["Ring", "RingReader", "RingWriter"]
 
 _OK = lib.IPCR_OK
 _FULL = lib.IPCR_FULL
 _EMPTY = lib.IPCR_EMPTY
-_SMALL = lib.IPCR_SMALL
-_SHIFT = lib.IPCR_RESULT_ENCODING_SHIFT
-_LENGTH = (1 << _SHIFT) - 1
-_LENT = 1 << 62
 
 _send = lib.ipcr_send
 _recv = lib.ipcr_recv
 _unpack = ffi.unpack
 
 _T = TypeVar("_T")
-
-
-def as_bytes(data: object) -> Any:
-    """Something that native code reads `len(...)` bytes from, without a copy where there is a way."""
-    if isinstance(data, bytes):
-        return data
-    try:
-        view = memoryview(data)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(
-            f"a ring carries bytes-like objects, not {type(data).__name__}; ipc.channel takes any"
-        ) from None
-    if not view.c_contiguous:
-        return view.tobytes()
-    return ffi.from_buffer(view) if view.nbytes else b""
-
-
-class SendingEnd(End):
-    """What writers of rings and channels share: moving bytes, with their encoding."""
-
-    __slots__ = ()
-
-    _side = lib.IPCR_SENDER
-    _role = "sender"
-
-    def _put(self, data: Any, size: int, info: int, timeout: float | None, status: int) -> None:
-        """Finish a send that the fast path could not: `status` says why."""
-        deadline = arguments.deadline_ns(timeout)
-        if status == lib.IPCR_NOT_TAKEN:
-            self._take()
-            status = _send(self._handle, data, size, info)
-        if status == _FULL:
-            start = time.monotonic_ns()
-            status = self._wait(lib.ipcr_send_wait, data, size, info, deadline)
-            if status == _FULL:
-                self._timed_out(f"no room for {size} bytes", deadline, start)
-        if status != _OK:
-            self._refuse(status, size)
-
-    def _try_put(self, data: Any, size: int, info: int) -> bool:
-        status = _send(self._handle, data, size, info)
-        if status == lib.IPCR_NOT_TAKEN:
-            self._take()
-            status = _send(self._handle, data, size, info)
-        if status == _OK:
-            return True
-        if status != _FULL:
-            self._refuse(status, size)
-        self._peer_must_live()
-        return False
-
-    def _refuse(self, status: int, size: int) -> None:
-        if status == lib.IPCR_TOO_LARGE:
-            capacity = self._attached().capacity
-            limit = capacity - lib.IPCR_RECORD_HEADER
-            raise errors.MessageTooLargeError(
-                f"{self}: a message of {size} bytes can't fit; capacity={capacity} carries at most {limit}. "
-                f"Make it with capacity={arguments.capacity_bytes(size + lib.IPCR_RECORD_HEADER)} or more"
-            )
-        self._raise(status)
-
-    def flush(self, timeout: float | None = None) -> None:
-        """Wait until the receiver has taken everything that was sent.
-
-        Args:
-          timeout: seconds; None waits without limit, 0 never waits.
-
-        Raises:
-          TimeoutError: something is still unread; nothing is lost.
-          PeerDiedError, EndOfChannel: the receiver went before it took everything.
-        """
-        deadline = arguments.deadline_ns(timeout)
-        start = time.monotonic_ns()
-        status = self._wait(lib.ipcr_flush_wait, deadline)
-        if status == _FULL:
-            self._timed_out("not everything was taken", deadline, start)
-        if status != _OK:
-            self._raise(status)
-
-
-class ReceivingEnd(End):
-    """What readers of rings and channels share."""
-
-    __slots__ = ("_scratch",)
-
-    _scratch: Any
-    _side = lib.IPCR_RECEIVER
-    _role = "receiver"
-
-    def _set_up(self) -> None:
-        self._scratch = ffi.new("char[]", _SMALL)
-
-    def _borrow_scratch(self) -> Any:
-        """A buffer for one small message.  While it is borrowed another call gets one of its own, so that a second
-        thread (which BusyError can't always catch between two native calls) never writes into this one."""
-        scratch, self._scratch = self._scratch, None
-        return ffi.new("char[]", _SMALL) if scratch is None else scratch
-
-    def _get(self, scratch: Any, timeout: float | None, result: Any) -> Any:
-        """Finish a receive that the fast path could not; returns a result that is not negative."""
-        deadline = arguments.deadline_ns(timeout)
-        if result == lib.IPCR_NOT_TAKEN:
-            self._take()
-            result = _recv(self._handle, scratch)
-        if result == _EMPTY:
-            start = time.monotonic_ns()
-            result = self._wait(lib.ipcr_recv_wait, scratch, deadline)
-            if result == _EMPTY:
-                self._timed_out("no message", deadline, start)
-        if result < 0:
-            self._raise(result)
-        return result
-
-    def _try_get(self, scratch: Any) -> int | None:
-        result = int(_recv(self._handle, scratch))
-        if result == lib.IPCR_NOT_TAKEN:
-            self._take()
-            result = int(_recv(self._handle, scratch))
-        if result >= 0:
-            return result
-        if result != _EMPTY:
-            self._raise(result)
-        self._peer_must_live()
-        return None
-
-    def _drain(self) -> None:
-        """Hand out what is in the ring now, then EndOfChannel."""
-        lib.ipcr_end_drain(self._handle)
 
 
 @final
@@ -309,8 +177,8 @@ class RingReader(ReceivingEnd):
         return default if result is None else self._bytes(scratch, result)
 
     def _bytes(self, scratch: Any, result: int) -> bytes:
-        size = result & _LENGTH
-        if result & _LENT:
+        size = result & LENGTH
+        if result & LENT:
             try:
                 message = bytes(ffi.buffer(lib.ipcr_lent(self._handle), size))
             finally:
@@ -372,7 +240,7 @@ class RingReader(ReceivingEnd):
         while True:
             result = lib.ipcr_peek(self._handle)
             if result >= 0:
-                return lib.ipcr_lent(self._handle), result & _LENGTH, self._attached()
+                return lib.ipcr_lent(self._handle), result & LENGTH, self._attached()
             if result == lib.IPCR_NOT_TAKEN:
                 self._take()
                 continue
