@@ -292,13 +292,12 @@ class _Finishing:
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         receivers = [end for end in tuple(ends.open_ends) if isinstance(end, ReceivingEnd)]
-        if self.asked or not receivers:
+        # a forked child also has copies of its parent's receivers, which mean nothing to it
+        draining = [receiver._drain() for receiver in receivers]
+        if self.asked or not any(draining):
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-            return
         self.asked = True
-        for receiver in receivers:
-            receiver._drain()
 
 
 def _work(fn: Any, args: Any, kwargs: Any, line: _Fd, memo: _Fd, forked: list[parcels.Handover]) -> None:

@@ -72,6 +72,7 @@ void ipcr_end_close(struct ipcr_end *end, bool clean);
 void ipcr_end_free(struct ipcr_end *end);
 void ipcr_end_drain(struct ipcr_end *end);
 bool ipcr_end_is_lent(struct ipcr_end const *end);
+bool ipcr_end_is_ours(struct ipcr_end const *end);
 bool ipcr_end_in_use(struct ipcr_end const *end);
 uint32_t ipcr_end_peer_pid(struct ipcr_end const *end);
 int ipcr_parcel_add(int fd, bool for_fork);

@@ -280,6 +280,8 @@ void ipcr_end_close(struct ipcr_end *e, bool clean)
         leave_segment(e);
 }
 
+bool ipcr_end_is_ours(const struct ipcr_end *e) { return e->taken_generation == ipcr_fork_generation; }
+
 void ipcr_end_free(struct ipcr_end *e)
 {
     ipcr_end_leave_now(e);

@@ -82,6 +82,7 @@ void ipcr_end_free(struct ipcr_end *end); /* closed before */
 void ipcr_end_drain(struct ipcr_end *end);
 
 static inline bool ipcr_end_is_lent(const struct ipcr_end *e) { return e->lent; }
+bool ipcr_end_is_ours(const struct ipcr_end *end); /* taken by this process, not by the one it was forked from */
 static inline bool ipcr_end_in_use(const struct ipcr_end *e) { return e->taken_generation != 0; }
 /* The process that the last PEER_DIED was about. */
 static inline uint32_t ipcr_end_peer_pid(const struct ipcr_end *e) { return e->peer_pid; }

@@ -1,14 +1,13 @@
-/* segment.c - create, attach, check, map, unlink.
+/* segment.c - create, attach, check, map; unlinking is in naming.c.
  *
  * Create, named:  O_TMPFILE, posix_fallocate, initialise, lock presence, link.  A kill before the link
  * leaves nothing; after it, a complete segment whose presence byte is free: an orphan.
  * Attach:         check the file, lock presence, then re-check that the name still leads to the inode;
  *                 otherwise somebody replaced it in between, and we start again.
- * Unlink:         lock the name byte, re-check the name, unlink.  Without the re-check two cleaners who
- *                 both saw orphan X lose: A replaces it, B's unlink then removes A's live name.
  */
 #include "segment.h"
 #include "ends.h"
+#include "naming.h"
 #include "registry.h"
 
 #include <errno.h>
@@ -16,7 +15,6 @@
 #include <stdlib.h>
 
 enum {
-    NAME_LOCK_TRIES = 2000, /* of 1 ms: whoever holds it needs a few microseconds, unless stopped */
     CREATE_TRIES = 1000,    /* against others who create and vanish under the same name */
 };
 
@@ -174,93 +172,6 @@ static int furnish(struct ipcr_segment *s)
     return rc == IPCR_OK ? become_present(s) : rc;
 }
 
-static int still_named(const char *dir, const char *name, struct ipcr_file_id id)
-{
-    struct ipcr_file_id now;
-    const int rc = ipcr_os_named(dir, name, &now);
-    if (rc == IPCR_FROM_ERRNO(ENOENT))
-        return IPCR_NOT_FOUND;
-    if (rc != IPCR_OK)
-        return rc;
-    return ipcr_same_file(now, id) ? IPCR_OK : IPCR_NOT_FOUND;
-}
-
-static bool nothing_unread(const struct ipcr_header *header)
-{
-    return load_acquire64(&header->at[IPCR_SENDER].position) == load_acquire64(&header->at[IPCR_RECEIVER].position);
-}
-
-/* One try to unlink `name` if it still leads to the inode behind fd.  The locks go with `fresh`, a
- * description of their own, and no fork may copy it meanwhile.  IPCR_TAKEN: somebody else is at it.
- * header: unlink only if nothing is unread there. */
-static int try_unlink(int fd, struct ipcr_file_id id, const char *dir, const char *name, bool orphans_only,
-                      const struct ipcr_header *header)
-{
-    int fresh;
-    ipcr_registry_lock();
-    int rc = ipcr_os_reopen(fd, id, &fresh);
-    if (rc == IPCR_OK) {
-        rc = ipcr_os_lock(fresh, IPCR_LOCK_NAME, true);
-        if (rc == IPCR_OK && orphans_only && ipcr_os_lock(fresh, IPCR_LOCK_PRESENCE, true) != IPCR_OK)
-            rc = IPCR_EXISTS;
-        if (rc == IPCR_OK && header != NULL && !nothing_unread(header))
-            rc = IPCR_EXISTS;
-        if (rc == IPCR_OK)
-            rc = still_named(dir, name, id);
-        if (rc == IPCR_OK)
-            rc = ipcr_os_unlink(dir, name);
-        ipcr_os_close(fresh);
-    }
-    ipcr_registry_unlock();
-    return rc;
-}
-
-static int unlink_checked(int fd, struct ipcr_file_id id, const char *dir, const char *name, bool orphans_only,
-                          const struct ipcr_header *header)
-{
-    for (int i = 0; i < NAME_LOCK_TRIES; i++) {
-        const int rc = try_unlink(fd, id, dir, name, orphans_only, header);
-        if (rc != IPCR_TAKEN)
-            return rc;
-        ipcr_os_sleep_ns(1000000);
-    }
-    return IPCR_NAME_BUSY;
-}
-
-static int has_magic(int fd, const struct ipcr_file_facts *facts)
-{
-    const uint8_t *at;
-    uint64_t magic;
-    if (!facts->regular || facts->size < sizeof(struct ipcr_header))
-        return IPCR_NOT_OURS;
-    const int rc = ipcr_os_map_read_only(fd, sizeof(struct ipcr_header), &at);
-    if (rc != IPCR_OK)
-        return rc;
-    copy_out(&magic, at, sizeof magic);
-    ipcr_os_unmap(at, sizeof(struct ipcr_header));
-    return magic == IPCR_MAGIC ? IPCR_OK : IPCR_NOT_OURS;
-}
-
-int ipcr_name_remove(const char *dir, const char *name, int removal)
-{
-    int fd;
-    int rc = ipcr_os_open(dir, name, &fd);
-    if (rc == IPCR_FROM_ERRNO(ENOENT))
-        return IPCR_NOT_FOUND;
-    if (rc != IPCR_OK)
-        return rc == IPCR_FROM_ERRNO(EACCES) ? IPCR_UNTRUSTED : rc == IPCR_FROM_ERRNO(EISDIR) ? IPCR_NOT_OURS : rc;
-    struct ipcr_file_facts facts;
-    rc = ipcr_os_facts(fd, &facts);
-    if (rc == IPCR_OK && facts.owner != ipcr_os_user())
-        rc = IPCR_UNTRUSTED;
-    if (rc == IPCR_OK && strncmp(name, IPCR_TEMPORARY_PREFIX, sizeof IPCR_TEMPORARY_PREFIX - 1) != 0)
-        rc = has_magic(fd, &facts);
-    if (rc == IPCR_OK) /* presence and name bytes stand at the same place in every format version */
-        rc = unlink_checked(fd, facts.id, dir, name, removal == IPCR_REMOVE_ORPHAN, NULL);
-    ipcr_os_close(fd);
-    return rc;
-}
-
 /* Give the finished inode its name; a name that leads to an orphan is freed first. */
 static int publish_name(struct ipcr_segment *s, const char *temporary)
 {
@@ -370,8 +281,7 @@ int ipcr_segment_check(const struct ipcr_header *header, const struct ipcr_file_
     return IPCR_OK;
 }
 
-/* Everything that can be told without believing the file. */
-static int trust(const struct ipcr_file_facts *facts)
+int ipcr_segment_trust(const struct ipcr_file_facts *facts)
 {
     if (!facts->regular)
         return IPCR_NOT_OURS;
@@ -397,7 +307,7 @@ static int settle(struct ipcr_segment *s, uint32_t kind, bool handed_over)
     struct ipcr_geometry g;
     int rc = ipcr_os_facts(s->fd, &facts);
     if (rc == IPCR_OK)
-        rc = trust(&facts);
+        rc = ipcr_segment_trust(&facts);
     if (rc == IPCR_OK)
         rc = read_geometry(s->fd, &facts, &g);
     if (rc != IPCR_OK)
@@ -418,7 +328,7 @@ static int settle(struct ipcr_segment *s, uint32_t kind, bool handed_over)
     rc = become_present(s);
     if (rc == IPCR_TAKEN) /* somebody is unlinking it just now */
         return s->dir == NULL || handed_over ? IPCR_FROM_ERRNO(EAGAIN) : IPCR_AGAIN;
-    if (rc == IPCR_OK && s->dir != NULL && !handed_over && still_named(s->dir, s->name, s->id) != IPCR_OK)
+    if (rc == IPCR_OK && s->dir != NULL && !handed_over && ipcr_still_named(s->dir, s->name, s->id) != IPCR_OK)
         return IPCR_AGAIN;
     return rc == IPCR_OK ? map_segment(s) : rc;
 }
@@ -448,7 +358,7 @@ int ipcr_segment_attach(int fd, const char *dir, const char *name, uint32_t kind
 
 int ipcr_segment_unlink(struct ipcr_segment *s)
 {
-    return unlink_checked(s->fd, s->id, s->dir, s->name, false, NULL);
+    return ipcr_unlink_checked(s->fd, s->id, s->dir, s->name, false, NULL);
 }
 
 void ipcr_segment_reference(struct ipcr_segment *s)
@@ -471,8 +381,8 @@ bool ipcr_segment_release_locked(struct ipcr_segment *s)
 void ipcr_segment_leave(struct ipcr_segment *s)
 {
     ipcr_hold_drop(&s->presence); /* first, or the exclusive lock would always meet our own */
-    if (s->dir != NULL && nothing_unread(s->header))
-        unlink_checked(s->fd, s->id, s->dir, s->name, true, s->header);
+    if (s->dir != NULL && ipcr_nothing_unread(s->header))
+        ipcr_unlink_checked(s->fd, s->id, s->dir, s->name, true, s->header);
     discard_segment(s);
 }
 
@@ -492,7 +402,7 @@ int ipcr_segment_be_present(struct ipcr_segment *s)
     int rc = ipcr_hold_take(&s->presence, s->fd, s->id, &presence_shared, 1);
     if (rc == IPCR_TAKEN)
         rc = IPCR_NOT_FOUND;
-    if (rc == IPCR_OK && s->dir != NULL && still_named(s->dir, s->name, s->id) != IPCR_OK) {
+    if (rc == IPCR_OK && s->dir != NULL && ipcr_still_named(s->dir, s->name, s->id) != IPCR_OK) {
         ipcr_hold_drop(&s->presence);
         rc = IPCR_NOT_FOUND;
     }

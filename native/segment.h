@@ -74,6 +74,9 @@ enum ipcr_removal { IPCR_REMOVE_ALWAYS = 0, IPCR_REMOVE_ORPHAN = 1 };
 /* Remove a name without attaching.  IPCR_EXISTS: not an orphan.  IPCR_NOT_OURS: no segment of ours. */
 int ipcr_name_remove(const char *dir, const char *name, int removal);
 
+/* Everything that can be told without believing the file: ours alone, regular, long enough. */
+int ipcr_segment_trust(const struct ipcr_file_facts *facts);
+
 /* Is a file with these facts and this header a segment that we can use?  Copies the geometry out. */
 int ipcr_segment_check(const struct ipcr_header *header, const struct ipcr_file_facts *facts, struct ipcr_geometry *out);
 

@@ -79,10 +79,10 @@ int ipcr_stats_of_file(int fd, struct ipcr_stats *out)
     struct ipcr_geometry g;
     const uint8_t *at;
     int rc = ipcr_os_facts(fd, &facts);
+    if (rc == IPCR_OK)
+        rc = ipcr_segment_trust(&facts);
     if (rc != IPCR_OK)
         return rc;
-    if (!facts.regular || facts.size < sizeof(struct ipcr_header))
-        return IPCR_NOT_OURS;
     rc = ipcr_os_map_read_only(fd, sizeof(struct ipcr_header), &at);
     if (rc != IPCR_OK)
         return rc;

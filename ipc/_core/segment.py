@@ -47,7 +47,8 @@ def open_file(where: str, name: str) -> int:
     except OSError as error:  # a directory, a symbolic link, a socket
         if error.errno in {errno.EISDIR, errno.ELOOP, errno.ENXIO}:
             raise_status(lib.IPCR_NOT_OURS, f"{name!r} in {where}")
-        raise_status(lib.IPCR_ERRNO_BASE - error.errno, f"{name!r} in {where}")
+        number = error.errno or errno.EMFILE  # which posix_ipc says in words only
+        raise_status(lib.IPCR_ERRNO_BASE - number, f"{name!r} in {where}")
 
 
 class Segment:

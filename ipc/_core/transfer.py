@@ -149,6 +149,7 @@ class ReceivingEnd(End):
         self._peer_must_live()
         return None
 
-    def _drain(self) -> None:
-        """Hand out what is in the ring now, then EndOfChannel."""
+    def _drain(self) -> bool:
+        """Hand out what is in the ring now, then EndOfChannel; whether this process uses the end."""
         lib.ipcr_end_drain(self._handle)
+        return bool(lib.ipcr_end_is_ours(self._handle))
