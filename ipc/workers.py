@@ -14,6 +14,7 @@ memfd, so that a child never blocks on a parent that isn't reading.
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import pickle
@@ -23,14 +24,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import reduction
 from multiprocessing.context import BaseContext
-from types import FrameType, TracebackType
+from types import CellType, FrameType, FunctionType, MethodType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, final
 
 from ipc._core import arguments, ends, parcels
 from ipc._core.ends import End
 from ipc._core.lifeline import end_with
+from ipc._core.ring import ONE_END_OF_A_RING, Ring
 from ipc._core.transfer import ReceivingEnd
-from ipc.errors import EndOfChannel
+from ipc.errors import EndOfChannel, HandOverError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -193,19 +195,28 @@ def _context(context: object) -> BaseContext:
 
 
 def _ends_in(value: object, seen: set[int]) -> Iterator[End]:
-    """The ends among arguments, through the usual containers: a forked child gets no pickle to find them in."""
+    """The ends that a function and its arguments bring along: a forked child gets no pickle to find them in."""
     if id(value) in seen:
         return
     seen.add(id(value))
     if isinstance(value, End):
         yield value
+    elif isinstance(value, Ring):
+        raise HandOverError(ONE_END_OF_A_RING)
     elif isinstance(value, dict):
         for item in (*value.keys(), *value.values()):
             yield from _ends_in(item, seen)
     elif isinstance(value, (list, tuple, set, frozenset)):
         for item in value:
             yield from _ends_in(item, seen)
-    elif hasattr(value, "__dict__") and not isinstance(value, (type, type(os))) and not callable(value):
+    elif isinstance(value, MethodType):
+        yield from _ends_in(value.__self__, seen)
+    elif isinstance(value, functools.partial):
+        yield from _ends_in((value.func, value.args, value.keywords), seen)
+    elif isinstance(value, FunctionType):
+        cells = [cell.cell_contents for cell in value.__closure__ or () if cell != CellType()]  # not an empty one
+        yield from _ends_in((cells, value.__defaults__, value.__kwdefaults__), seen)
+    elif hasattr(value, "__dict__") and not isinstance(value, (type, ModuleType)):
         yield from _ends_in(vars(value), seen)
 
 
@@ -251,7 +262,7 @@ def spawn(
 
 def _start(chosen: BaseContext, fn: Any, args: Any, kwargs: Any, lifeline: int, memo: int) -> Any:
     name = f"ipc-{getattr(fn, '__name__', type(fn).__name__)}"
-    with _handed_over(chosen, (args, kwargs)) as forked:
+    with _handed_over(chosen, (fn, args, kwargs)) as forked:
         process = chosen.Process(  # type: ignore[attr-defined]
             target=_work, name=name, args=(fn, args, kwargs, _Fd(lifeline), _Fd(memo), forked)
         )
@@ -260,13 +271,13 @@ def _start(chosen: BaseContext, fn: Any, args: Any, kwargs: Any, lifeline: int, 
 
 
 @contextmanager
-def _handed_over(chosen: BaseContext, arguments_: object) -> Iterator[list[parcels.Handover]]:
+def _handed_over(chosen: BaseContext, brought: object) -> Iterator[list[parcels.Handover]]:
     """Ends change hands here: into the bag while the child starts, closed in this process when it has."""
     forked: list[parcels.Handover] = []
     with parcels.handing_roles_over() as pickled:
         try:
             if chosen.get_start_method() == "fork":
-                for end in _ends_in(arguments_, set()):
+                for end in _ends_in(brought, set()):
                     held = end._hand_over(with_role=True, for_fork=True)
                     forked.append(parcels.Handover(end, held))  # one by one: if the next fails, this goes back
             yield forked
@@ -304,6 +315,9 @@ def _work(fn: Any, args: Any, kwargs: Any, line: _Fd, memo: _Fd, forked: list[pa
     end_with(line.fd, _ORPHANED)
     for end, held in forked:
         end._adopt_role(held)
+    for end in ends.inherited():
+        # as under the other start methods: what is not an argument stays with the parent, which may close it
+        end._close("it stayed with the parent; what a worker uses is an argument of ipc.spawn", clean=False)
     finishing = _Finishing()
     signal.signal(signal.SIGTERM, finishing)
     try:

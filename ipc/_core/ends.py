@@ -295,6 +295,11 @@ def close_all(*, clean: bool = True) -> None:
             end._close("the process is ending", clean=clean)
 
 
+def inherited() -> list[End]:
+    """In a forked child: the ends that came along with the fork, and were not taken since."""
+    return [end for end in tuple(open_ends) if not lib.ipcr_end_is_ours(end._handle)]
+
+
 _registered_in = 0
 
 

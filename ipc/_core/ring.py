@@ -6,7 +6,7 @@ import time
 from array import array
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 
 from ipc import errors
 from ipc._core import arguments, observe, parcels
@@ -18,7 +18,7 @@ from ipc._core.transfer import LENGTH, LENT, ReceivingEnd, SendingEnd, as_bytes
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Ring", "RingReader", "RingWriter"]
+__all__ = ["ONE_END_OF_A_RING", "Ring", "RingReader", "RingWriter"]
 
 _OK = lib.IPCR_OK
 _FULL = lib.IPCR_FULL
@@ -29,6 +29,8 @@ _recv = lib.ipcr_recv
 _unpack = ffi.unpack
 
 _T = TypeVar("_T")
+
+ONE_END_OF_A_RING: Final = "give ipc.spawn one end of a ring, ring.writer() or ring.reader(), not the ring"
 
 
 @final
@@ -383,7 +385,7 @@ class Ring:
         parcels.starting_process("a ring")
         bag = parcels.roles_go_along()
         if bag is not None:
-            raise errors.HandOverError("give ipc.spawn one end of the ring, ring.writer() or ring.reader(), not both")
+            raise errors.HandOverError(ONE_END_OF_A_RING)
         ends = [None if lib.ipcr_end_in_use(end._handle) else end for end in (self._writer, self._reader)]
         if ends == [None, None]:
             raise errors.HandOverError("both ends of this ring are in use by this process; a child could use neither")
