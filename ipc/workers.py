@@ -230,8 +230,8 @@ def spawn(
     """Run `fn(*args, **kwargs)` in a process of its own, which gets the channel ends among its arguments for good.
 
     The ends count as the worker's from this moment: if it dies before it first uses them, the other side gets
-    PeerDiedError.  The handles of this process on them are closed.  The worker ends when this process does, however
-    that happens.
+    PeerDiedError.  The handles of this process on them are closed.  The worker ends when this process is killed, however
+    that happens; a process that ends normally closes its ends and waits for its workers, as multiprocessing does.
 
     Args:
       fn: a function; importable by name, unless `context` is "fork".

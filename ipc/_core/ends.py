@@ -123,7 +123,7 @@ class End:
         if handle is None:
             return
         if not self._closed_because:
-            if lib.ipcr_end_in_use(handle) and not sys.is_finalizing():
+            if lib.ipcr_end_is_ours(handle) and not sys.is_finalizing():
                 text = f"{self} was never closed; use `with`, or close()"
                 warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
             self._closed_because = "it was collected"

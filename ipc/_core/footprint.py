@@ -14,7 +14,7 @@ from ipc._core import cgroup
 from ipc._core.native import lib
 from ipc.errors import OutOfSharedMemoryError
 
-__all__ = ["require"]
+__all__ = ["require", "ways_out"]
 
 
 def _memory_available() -> float:
@@ -30,6 +30,16 @@ def _memory_available() -> float:
 
 def _size(count: float) -> str:
     return f"{count:.0f} bytes" if count < 2**20 else f"{count / 2**20:.1f} MiB"
+
+
+def ways_out(directory: str | None) -> str:
+    """What a user can do about lack of room."""
+    return (
+        "ask for a smaller capacity=, or free some memory"
+        if directory is None
+        else f"ask for a smaller capacity=, remount {directory} with a larger size= (docker run --shm-size=...), or set "
+        "IPC_DIR"
+    )
 
 
 def require(capacity: int, directory: str | None) -> None:

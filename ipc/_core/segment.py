@@ -91,6 +91,11 @@ class Segment:
             raise errors.SegmentExistsError(
                 f"{what}: a file of that name exists and is no segment; choose another name"
             )
+        if status in {lib.IPCR_ERRNO_BASE - errno.ENOSPC, lib.IPCR_ERRNO_BASE - errno.ENOMEM}:  # gone since we looked
+            asked = lib.ipcr_segment_footprint(capacity)
+            raise errors.OutOfSharedMemoryError(
+                errno.ENOSPC, f"{what} needs {asked} bytes, and there is no room for them; {footprint.ways_out(where)}"
+            )
         check(status, what)
         return cls(out[0], kind, where, name)
 
