@@ -174,10 +174,12 @@ class Worker:
         self.join()
 
     def __del__(self) -> None:
-        # While it runs, its lifeline lasts as long as this process does.
-        if getattr(self, "_memo", -1) >= 0:
-            _ours.discard(self._memo)
-            os.close(self._memo)
+        memo = getattr(self, "_memo", -1)
+        if memo in _ours:  # otherwise read, or a forked copy: the descriptor is not ours to close
+            _ours.discard(memo)
+            os.close(memo)
+            if not self.is_alive():  # while it runs, its lifeline lasts as long as this process does
+                self._drop_lifeline()
 
     def __repr__(self) -> str:
         state = "running" if self.is_alive() else f"exit code {self.exitcode}"
@@ -230,8 +232,8 @@ def spawn(
     """Run `fn(*args, **kwargs)` in a process of its own, which gets the channel ends among its arguments for good.
 
     The ends count as the worker's from this moment: if it dies before it first uses them, the other side gets
-    PeerDiedError.  The handles of this process on them are closed.  The worker ends when this process is killed, however
-    that happens; a process that ends normally closes its ends and waits for its workers, as multiprocessing does.
+    PeerDiedError.  The handles of this process on them are closed.  The worker ends when this process is killed; a
+    process that ends normally closes its ends and waits for its workers, as multiprocessing does.
 
     Args:
       fn: a function; importable by name, unless `context` is "fork".

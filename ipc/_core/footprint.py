@@ -34,12 +34,9 @@ def _size(count: float) -> str:
 
 def ways_out(directory: str | None) -> str:
     """What a user can do about lack of room."""
-    return (
-        "ask for a smaller capacity=, or free some memory"
-        if directory is None
-        else f"ask for a smaller capacity=, remount {directory} with a larger size= (docker run --shm-size=...), or set "
-        "IPC_DIR"
-    )
+    if directory is None:
+        return "ask for a smaller capacity=, or free some memory"
+    return f"ask for a smaller capacity=, remount {directory} larger (docker run --shm-size=...), or set IPC_DIR"
 
 
 def require(capacity: int, directory: str | None) -> None:

@@ -92,10 +92,9 @@ class Segment:
                 f"{what}: a file of that name exists and is no segment; choose another name"
             )
         if status in {lib.IPCR_ERRNO_BASE - errno.ENOSPC, lib.IPCR_ERRNO_BASE - errno.ENOMEM}:  # gone since we looked
-            asked = lib.ipcr_segment_footprint(capacity)
-            raise errors.OutOfSharedMemoryError(
-                errno.ENOSPC, f"{what} needs {asked} bytes, and there is no room for them; {footprint.ways_out(where)}"
-            )
+            number = lib.IPCR_ERRNO_BASE - status
+            needs = f"{what}: {os.strerror(number)}; it needs {lib.ipcr_segment_footprint(capacity)} bytes"
+            raise errors.OutOfSharedMemoryError(number, f"{needs}: {footprint.ways_out(where)}")
         check(status, what)
         return cls(out[0], kind, where, name)
 
