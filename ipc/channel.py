@@ -55,7 +55,7 @@ class Receiver(MessageReceiver[_T]):
         spin_ns = arguments.spin_ns(spin)
         mask = arguments.accept_mask(accept)
         receiver = cls._open(Segment.attach("channel", arguments.segment_name(name)), spin_ns)
-        receiver._accept = mask
+        receiver._set_state(mask)
         return receiver
 
 
@@ -89,5 +89,5 @@ def channel(
     segment = Segment.create("channel", size, None if name is None else arguments.segment_name(name))
     sender = Sender[Any]._open(segment, spin_ns)
     receiver = Receiver[Any]._open(segment, spin_ns)
-    receiver._accept = mask
+    receiver._set_state(mask)
     return sender, receiver

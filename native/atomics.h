@@ -64,6 +64,11 @@ static inline void cpu_relax(void)
 #endif
 }
 
+/* Hints: have a cache line here before it is needed.  The other core wrote it (or read it) last, so that the
+ * first touch would wait for a transfer, and the locked instructions that follow each call would wait with it. */
+static inline void prefetch_to_read(const uint8_t *at) { __builtin_prefetch(at, 0, 3); }
+static inline void prefetch_to_write(const uint8_t *at) { __builtin_prefetch(at, 1, 3); }
+
 /* The store-load fence of the wake-up protocol: our earlier store is visible to everybody before our
  * later load happens.  One half of a Dekker handshake; docs/memory-model.md, edge K. */
 static inline void fence_store_load(void) { atomic_thread_fence(memory_order_seq_cst); }

@@ -80,6 +80,7 @@ void ipcr_parcel_close(int fd);
 int ipcr_parcel_keep(int fd);
 
 int ipcr_send(struct ipcr_end *e, char const *message, uint64_t length, uint64_t info);
+int ipcr_send_bytes(struct ipcr_end *e, char const *message, uint64_t length);
 int ipcr_send_wait(struct ipcr_end *e, char const *message, uint64_t length, uint64_t info, uint64_t deadline_ns,
                    int resume);
 int64_t ipcr_send_many(struct ipcr_end *e, char const *messages, uint64_t const *lengths, uint64_t count,
@@ -89,7 +90,11 @@ int ipcr_flush_wait(struct ipcr_end *e, uint64_t deadline_ns, int resume);
 int ipcr_claim(struct ipcr_end *e, uint64_t length);
 int ipcr_commit(struct ipcr_end *e, uint64_t length, uint64_t info);
 int ipcr_abort(struct ipcr_end *e);
-int64_t ipcr_recv(struct ipcr_end *e, char *out);
+struct ipcr_inbox {
+    struct ipcr_end *end;
+    char bytes[...];
+};
+int64_t ipcr_recv_into(struct ipcr_inbox *inbox);
 int64_t ipcr_recv_wait(struct ipcr_end *e, char *out, uint64_t deadline_ns, int resume);
 int64_t ipcr_recv_many(struct ipcr_end *e, char *out, uint64_t room, uint64_t *lengths, uint64_t *infos,
                        uint64_t most);

@@ -70,6 +70,7 @@ static inline int64_t try_recv(struct ipcr_end *e, char *out)
     copy_out(out, view.payload, view.length);
     ipcr_ring_consume(&e->reader, view.length);
     release_space(e);
+    ipcr_ring_prefetch_next(&e->reader);
     return result_of(&view);
 }
 
@@ -107,6 +108,8 @@ int64_t ipcr_recv(struct ipcr_end *e, char *out)
     ipcr_leave(e);
     return result;
 }
+
+int64_t ipcr_recv_into(struct ipcr_inbox *inbox) { return ipcr_recv(inbox->end, inbox->bytes); }
 
 int64_t ipcr_recv_wait(struct ipcr_end *e, char *out, uint64_t deadline_ns, int resume)
 {

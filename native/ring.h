@@ -116,6 +116,16 @@ static inline void ipcr_ring_stage_claimed(struct ipcr_ring_writer *w, uint8_t *
     w->bytes += length;
 }
 
+/* Distance of the prefetches: a few small records, and far less than a page. */
+#define IPCR_AHEAD 256
+
+/* After a publication: fetch what will be written soon, unless the reader may be at it. */
+static inline void ipcr_ring_prefetch_room(const struct ipcr_ring_writer *w)
+{
+    if (w->position - w->cached_read + 2 * IPCR_AHEAD < w->capacity)
+        prefetch_to_write(w->data + (w->position & w->mask) + IPCR_AHEAD);
+}
+
 static inline int ipcr_ring_stage(struct ipcr_ring_writer *w, const void *src, uint64_t length, uint64_t info)
 {
     uint8_t *payload;
@@ -195,6 +205,13 @@ static inline void ipcr_ring_consume(struct ipcr_ring_reader *r, uint64_t length
 static inline void ipcr_ring_release(struct ipcr_ring_reader *r)
 {
     ipcr_side_move(r->own, r->marks, &r->next_mark, r->position, r->sequence, r->bytes);
+}
+
+/* After a release: fetch what will be read soon, unless the writer may be at it. */
+static inline void ipcr_ring_prefetch_next(const struct ipcr_ring_reader *r)
+{
+    if (r->cached_write - r->position > 2 * IPCR_AHEAD)
+        prefetch_to_read(r->data + (r->position & r->mask) + IPCR_AHEAD);
 }
 
 /* Copy one record out and release it.  IPCR_TOO_LARGE if it is longer than `room`: it stays. */

@@ -30,8 +30,10 @@ static inline int try_send(struct ipcr_end *e, const char *message, uint64_t len
     int rc = may_send(e);
     if (rc == IPCR_OK)
         rc = ipcr_ring_try_write(&e->writer, message, length, info);
-    if (rc == IPCR_OK)
+    if (rc == IPCR_OK) {
         ipcr_wake_if_parked(&e->theirs->parked, e->fence_needed);
+        ipcr_ring_prefetch_room(&e->writer);
+    }
     return ipcr_checked(e, rc);
 }
 
@@ -90,6 +92,11 @@ int ipcr_send(struct ipcr_end *e, const char *message, uint64_t length, uint64_t
     rc = try_send(e, message, length, info);
     ipcr_leave(e);
     return rc;
+}
+
+int ipcr_send_bytes(struct ipcr_end *e, const char *message, uint64_t length)
+{
+    return ipcr_send(e, message, length, IPCR_INFO(0, IPCR_BYTES));
 }
 
 int ipcr_send_wait(struct ipcr_end *e, const char *message, uint64_t length, uint64_t info, uint64_t deadline_ns,

@@ -22,7 +22,9 @@
 #define IPCR_RESULT_ENCODING_SHIFT 48
 #define IPCR_RESULT_LENT (INT64_C(1) << 62)
 
-/* Sender. */
+/* Sender.  ipcr_send_bytes is ipcr_send of type 0, encoding bytes: two arguments less to convert for the binding's
+ * hottest call. */
+int ipcr_send_bytes(struct ipcr_end *e, const char *message, uint64_t length);
 int ipcr_send(struct ipcr_end *e, const char *message, uint64_t length, uint64_t info);
 int ipcr_send_wait(struct ipcr_end *e, const char *message, uint64_t length, uint64_t info, uint64_t deadline_ns,
                    int resume);
@@ -41,6 +43,12 @@ int ipcr_abort(struct ipcr_end *e);
 /* Receiver.  recv: up to IPCR_SMALL bytes into `out`; a larger message is lent instead, and must be
  * released.  receive results are described above; negative ones are statuses. */
 int64_t ipcr_recv(struct ipcr_end *e, char *out);
+/* The same as one argument, which the binding converts fastest. */
+struct ipcr_inbox {
+    struct ipcr_end *end;
+    char bytes[IPCR_SMALL];
+};
+int64_t ipcr_recv_into(struct ipcr_inbox *inbox);
 int64_t ipcr_recv_wait(struct ipcr_end *e, char *out, uint64_t deadline_ns, int resume);
 /* Copy whole messages end to end into out[room], at most `most`; lengths and infos of each.  Returns
  * how many; 0 when the first alone is longer than `room` (peek it). */

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 from ipc import errors
 from ipc._core import arguments
 from ipc._core.native import ffi, lib
-from ipc._core.transfer import ENCODING_SHIFT, LENGTH, LENT, SMALL, ReceivingEnd, SendingEnd, as_bytes
+from ipc._core.transfer import ENCODING_SHIFT, LENGTH, LENT, SMALL, Inbox, ReceivingEnd, SendingEnd, as_bytes
 
 __all__ = ["MessageReceiver", "MessageSender"]
 
@@ -21,8 +21,8 @@ _T = TypeVar("_T")
 _D = TypeVar("_D")
 
 _send = lib.ipcr_send
-_recv = lib.ipcr_recv
-_unpack = ffi.unpack
+_send_bytes = lib.ipcr_send_bytes
+_recv = lib.ipcr_recv_into
 
 _RAW = (bytes, bytearray, memoryview)
 _ENCODING_NAMES = {lib.IPCR_BYTES: "bytes", lib.IPCR_PICKLE: "pickle", lib.IPCR_ARRAY: "array"}
@@ -54,7 +54,7 @@ class MessageSender(SendingEnd, Generic[_T]):
           BusyError: another thread, or another process that is alive, is using this end.
         """
         if obj.__class__ is bytes and timeout is None and type == 0:
-            status = _send(self._handle, obj, len(obj), 0)  # type: ignore[arg-type]
+            status = _send_bytes(self._handle, obj, len(obj))  # type: ignore[arg-type]
             if status:
                 self._put(obj, len(obj), 0, None, status)  # type: ignore[arg-type]
             return
@@ -94,6 +94,12 @@ class MessageReceiver(ReceivingEnd, Generic[_T]):
 
     def _set_state(self, state: int) -> None:
         self._accept = state
+        if not state & 1:
+            self._inbox = None  # and so no fast case, which would not ask
+
+    def _return(self, inbox: Inbox) -> None:
+        if self._accept & 1:
+            self._inbox = inbox
 
     def recv(self, timeout: float | None = None) -> _T:
         """Take the next message, waiting for one.
@@ -108,48 +114,43 @@ class MessageReceiver(ReceivingEnd, Generic[_T]):
           RefusedEncodingError: a message that `accept=` leaves out; it was taken, and not decoded.
           BusyError: another thread, or another process that is alive, is using this end.
         """
-        if timeout is not None:
+        inbox = self._inbox
+        if inbox is None or timeout is not None:
             arguments.deadline_ns(timeout)  # a wrong one is said before anything is taken
-        scratch = self._scratch
-        if scratch is None:
-            scratch = self._borrow_scratch()
+            inbox = self._borrow()
         else:
-            self._scratch = None
-        result = _recv(self._handle, scratch)
-        if result < 0:
-            try:
-                result = self._get(scratch, timeout, result)
-            except BaseException:
-                self._scratch = scratch
-                raise
-        if result <= SMALL and self._accept & 1:
-            message = _unpack(scratch, result)
-            self._scratch = scratch
-            return message  # type: ignore[no-any-return]
-        return self._decode(scratch, result)
+            self._inbox = None
+            result = _recv(inbox[0])
+            if 0 <= result <= SMALL:
+                message = inbox[1][:result]
+                self._inbox = inbox
+                return message  # type: ignore[no-any-return]
+            if result >= 0:
+                return self._decode(inbox, result)
+        return self._decode(inbox, self._get(inbox, timeout))
 
     def try_recv(self, default: _D | None = None) -> _T | _D | None:
         """Take the next message if there is one now, else `default`.  Raises as `recv`, but never waits."""
-        scratch = self._borrow_scratch()
-        result = self._try_get(scratch)
+        inbox = self._borrow()
+        result = self._try_get(inbox)
         if result is None:
-            self._scratch = scratch
+            self._return(inbox)
             return default
-        return self._decode(scratch, result)
+        return self._decode(inbox, result)
 
-    def _decode(self, scratch: Any, result: int) -> _T:
+    def _decode(self, inbox: Inbox, result: int) -> _T:
         size, encoding = result & LENGTH, (result >> ENCODING_SHIFT) & 0xFF
         lent = result & LENT
         try:
             self._admit(encoding, size)
-            data = ffi.buffer(lib.ipcr_lent(self._handle) if lent else scratch, size)
+            data = ffi.buffer(lib.ipcr_lent(self._handle) if lent else inbox[0].bytes, size)
             if encoding == lib.IPCR_BYTES:
                 return data[:]  # type: ignore[no-any-return]
             return pickle.loads(data)  # type: ignore[no-any-return]
         finally:
             if lent:
                 self._give_back()
-            self._scratch = scratch
+            self._return(inbox)
 
     def _admit(self, encoding: int, size: int) -> None:
         name = _ENCODING_NAMES.get(encoding, f"number {encoding}")

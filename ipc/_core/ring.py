@@ -13,7 +13,7 @@ from ipc._core import arguments, observe, parcels
 from ipc._core.lending import Claim, Peek
 from ipc._core.native import ffi, lib
 from ipc._core.segment import Segment
-from ipc._core.transfer import LENGTH, LENT, ReceivingEnd, SendingEnd, as_bytes
+from ipc._core.transfer import LENGTH, LENT, Inbox, ReceivingEnd, SendingEnd, as_bytes
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -25,8 +25,7 @@ _FULL = lib.IPCR_FULL
 _EMPTY = lib.IPCR_EMPTY
 
 _send = lib.ipcr_send
-_recv = lib.ipcr_recv
-_unpack = ffi.unpack
+_recv = lib.ipcr_recv_into
 
 _T = TypeVar("_T")
 
@@ -166,19 +165,19 @@ class RingReader(ReceivingEnd):
         """
         if timeout is not None:
             arguments.deadline_ns(timeout)  # a wrong one is said before anything is taken
-        scratch = self._borrow_scratch()
-        result = _recv(self._handle, scratch)
+        inbox = self._borrow()
+        result = _recv(inbox[0])
         if result < 0:
-            result = self._get(scratch, timeout, result)
-        return self._bytes(scratch, result)
+            result = self._get(inbox, timeout)
+        return self._bytes(inbox, result)
 
     def try_read(self, default: _T | None = None) -> bytes | _T | None:
         """Take the next message if there is one now, else `default`."""
-        scratch = self._borrow_scratch()
-        result = self._try_get(scratch)
-        return default if result is None else self._bytes(scratch, result)
+        inbox = self._borrow()
+        result = self._try_get(inbox)
+        return default if result is None else self._bytes(inbox, result)
 
-    def _bytes(self, scratch: Any, result: int) -> bytes:
+    def _bytes(self, inbox: Inbox, result: int) -> bytes:
         size = result & LENGTH
         if result & LENT:
             try:
@@ -186,8 +185,8 @@ class RingReader(ReceivingEnd):
             finally:
                 self._release()
         else:
-            message = bytes(_unpack(scratch, size))
-        self._scratch = scratch
+            message = inbox[1][:size]
+        self._return(inbox)
         return message
 
     def read_many(self, max: int = 1024, timeout: float | None = None) -> list[bytes]:

@@ -10,7 +10,7 @@ from ipc._core import arguments
 from ipc._core.ends import End
 from ipc._core.native import ffi, lib
 
-__all__ = ["ENCODING_SHIFT", "LENGTH", "LENT", "SMALL", "ReceivingEnd", "SendingEnd", "as_bytes"]
+__all__ = ["ENCODING_SHIFT", "LENGTH", "LENT", "SMALL", "Inbox", "ReceivingEnd", "SendingEnd", "as_bytes"]
 
 # What a native receive returns: the length, the encoding above it, and whether the message is lent, not copied.
 SMALL: Final[int] = lib.IPCR_SMALL
@@ -23,7 +23,10 @@ _FULL = lib.IPCR_FULL
 _EMPTY = lib.IPCR_EMPTY
 
 _send = lib.ipcr_send
-_recv = lib.ipcr_recv
+_recv = lib.ipcr_recv_into
+
+# Where a native receive puts one small message: the struct that it takes, and a buffer over its bytes.
+Inbox = tuple[Any, Any]
 
 
 def as_bytes(data: object) -> Any:
@@ -107,41 +110,50 @@ class SendingEnd(End):
 class ReceivingEnd(End):
     """What readers of rings and channels share."""
 
-    __slots__ = ("_scratch",)
+    __slots__ = ("_inbox",)
 
-    _scratch: Any
+    _inbox: Inbox | None
     _side = lib.IPCR_RECEIVER
     _role = "receiver"
 
     def _set_up(self) -> None:
-        self._scratch = ffi.new("char[]", SMALL)
+        self._inbox = self._new_inbox()
 
-    def _borrow_scratch(self) -> Any:
-        """A buffer for one small message.  While it is borrowed another call gets one of its own, so that a second
-        thread (which BusyError can't always catch between two native calls) never writes into this one."""
-        scratch, self._scratch = self._scratch, None
-        return ffi.new("char[]", SMALL) if scratch is None else scratch
+    def _new_inbox(self) -> Inbox:
+        inbox = ffi.new("struct ipcr_inbox *")
+        inbox.end = self._handle
+        return inbox, ffi.buffer(inbox.bytes)
 
-    def _get(self, scratch: Any, timeout: float | None, result: Any) -> Any:
-        """Finish a receive that the fast path could not; returns a result that is not negative."""
+    def _borrow(self) -> Inbox:
+        """An inbox.  While one is borrowed another call gets one of its own, so that a second thread (which BusyError
+        can't always catch between two native calls) never writes into this one."""
+        inbox, self._inbox = self._inbox, None
+        return self._new_inbox() if inbox is None else inbox
+
+    def _return(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+
+    def _get(self, inbox: Inbox, timeout: float | None) -> int:
+        """A result that is not negative, waiting for it; an error gives the inbox back."""
         deadline = arguments.deadline_ns(timeout)
-        if result == lib.IPCR_NOT_TAKEN:
-            self._take()
-            result = _recv(self._handle, scratch)
-        if result == _EMPTY:
+        try:
             start = time.monotonic_ns()
-            result = self._wait(lib.ipcr_recv_wait, scratch, deadline)
+            result = self._wait(lib.ipcr_recv_wait, inbox[0].bytes, deadline)
             if result == _EMPTY:
                 self._timed_out("no message", deadline, start)
-        if result < 0:
-            self._raise(result)
+            if result < 0:
+                self._raise(result)
+        except BaseException:
+            self._return(inbox)
+            raise
         return result
 
-    def _try_get(self, scratch: Any) -> int | None:
-        result = int(_recv(self._handle, scratch))
+    def _try_get(self, inbox: Inbox) -> int | None:
+        """A result that is not negative, or None when nothing is there."""
+        result = int(_recv(inbox[0]))
         if result == lib.IPCR_NOT_TAKEN:
             self._take()
-            result = int(_recv(self._handle, scratch))
+            result = int(_recv(inbox[0]))
         if result >= 0:
             return result
         if result != _EMPTY:
