@@ -29,8 +29,9 @@ int ipcr_enter_to_return(struct ipcr_end *e)
     }
     if (e->taken_generation == ipcr_fork_generation)
         return IPCR_OK;
+    const int rc = e->taken_generation == 0 ? IPCR_NOTHING_LENT : IPCR_FORKED;
     store_release32(&e->busy, IPCR_IDLE);
-    return IPCR_FORKED;
+    return rc;
 }
 
 static void ipcr_leave_between_slices(struct ipcr_end *e)

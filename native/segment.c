@@ -358,6 +358,8 @@ int ipcr_segment_attach(int fd, const char *dir, const char *name, uint32_t kind
 
 int ipcr_segment_unlink(struct ipcr_segment *s)
 {
+    if (s->dir == NULL)
+        return IPCR_NOT_FOUND;
     return ipcr_unlink_checked(s->fd, s->id, s->dir, s->name, false, NULL);
 }
 
@@ -411,6 +413,8 @@ int ipcr_segment_be_present(struct ipcr_segment *s)
 
 void ipcr_segment_before_fork(struct ipcr_segment *s)
 {
+    if (s->references == 0) /* left by a close that a fork interrupted: nobody here uses it */
+        return;
     /* EMFILE leaves -1: the child becomes present when it takes an end, or that fails */
     if (ipcr_hold_open(s->fd, s->id, &presence_shared, 1, &s->fork_fd) != IPCR_OK)
         s->fork_fd = -1;

@@ -9,7 +9,7 @@ enum {
     SPIN_RETRY_NS = 5000,
     SPIN_RESTS = 16,
     LOOKS_PER_CLOCK = 8,
-    UNBARRIERED_SLICE_NS = 1000000,
+    SECOND_LOOK_NS = 1000000,
 };
 
 void ipcr_spin_init(struct ipcr_spin *spin, uint64_t setting_ns)
@@ -65,18 +65,22 @@ int ipcr_wait(ipcr_word32 *parked, bool asymmetric, struct ipcr_spin *spin, bool
     if (may_spin && spin_until(spin, ready, what, deadline_ns))
         return IPCR_OK;
     store_release32(parked, 1); /* release: a writer's wake_at goes before it */
-    if (asymmetric && !ipcr_os_membarrier()) {
-        /* Forbidden since we attached (a seccomp filter, say): publishers will not see us for certain,
-         * so look often.  Slow, and right. */
-        const uint64_t soon = ipcr_os_now_ns() + UNBARRIERED_SLICE_NS;
-        if (soon < deadline_ns)
-            deadline_ns = soon;
-    }
+    if (asymmetric)
+        ipcr_os_membarrier(); /* forbidden since we attached?  Then the second look is all there is */
     fence_store_load();
     int rc = IPCR_OK;
     if (!ready(what)) {
         const uint64_t asleep = ipcr_os_now_ns();
-        rc = ipcr_os_futex_wait(parked, 1, deadline_ns);
+        const uint64_t second_look = asleep + SECOND_LOOK_NS;
+        if (asymmetric && second_look < deadline_ns) {
+            rc = ipcr_os_futex_wait(parked, 1, second_look);
+            /* `parked` has stood for a millisecond: whoever publishes from now on sees it, and who didn't see
+             * it has long since drained the store that we look for */
+            if (rc == IPCR_OK && load_relaxed32(parked) == 1 && !ready(what))
+                rc = ipcr_os_futex_wait(parked, 1, deadline_ns);
+        } else {
+            rc = ipcr_os_futex_wait(parked, 1, deadline_ns);
+        }
         *parked_ns += ipcr_os_now_ns() - asleep;
     }
     store_relaxed32(parked, 0);

@@ -10,7 +10,10 @@
  * At least one of the two sees the other's store.  On an asymmetric segment the waiter's membarrier
  * executes a full fence on every CPU that runs a registered process, so a registered publisher pays
  * nothing per message; one that could not register pays the full fence, which is right with either
- * waiter.  The decision and its figures: docs/decisions/0001-asymmetric-wake.md.
+ * waiter.  Linux's barrier has a hole (a CPU on which a thread of the process has just exited is skipped),
+ * so that an asymmetric waiter's first sleep is short and ends with a second look: store buffers drain in
+ * far less (time-bounded TSO; Morrison and Afek, ASPLOS 2015).  The decision, the hole and the figures:
+ * docs/decisions/0001-asymmetric-wake.md.
  *
  * The waker clears the word before it wakes: the other order could clear the next parking's flag, and
  * with it lose a wake-up.  A waker killed between the two costs the sleeper the rest of a slice.

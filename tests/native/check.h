@@ -40,11 +40,15 @@ enum { WATCHDOG_SECONDS = 120 };
 static int check_passed;
 static pid_t check_main_process;
 static const char *volatile check_running = "(between tests)";
+static void (*check_tidy)(void); /* what a failed program must not leave behind */
 
 static inline void check_end(void)
 {
-    if (getpid() == check_main_process)
+    if (getpid() == check_main_process) {
         printf("%d passed, 1 failed\n", check_passed);
+        if (check_tidy != NULL)
+            check_tidy();
+    }
     fflush(NULL);
     _exit(1);
 }

@@ -103,6 +103,16 @@ static void check_nothing_left(void)
     CHECK_IS(files_in_dir(first), 0);
 }
 
+static void remove_dir(void)
+{
+    char name[256], path[512];
+    for (int i = 0; i < 1000 && files_in_dir(name) > 0; i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, name);
+        (void)remove(path);
+    }
+    (void)rmdir(dir);
+}
+
 static int create_as(const char *name, struct ipcr_segment **out)
 {
     return ipcr_segment_create(dir, name, IPCR_KIND_RING, CAPACITY, 0, out);
@@ -1184,6 +1194,7 @@ int main(void)
 {
     check_begin();
     CHECK(mkdtemp(dir) != NULL);
+    check_tidy = remove_dir;
     run("capacities are powers of two, from one page on", capacities_are_powers_of_two_from_one_page_on);
     run("an anonymous segment is sealed, and mapped twice", an_anonymous_segment_is_sealed_and_mapped_twice);
     run("an anonymous segment can be attached by descriptor", an_anonymous_segment_can_be_attached_by_descriptor);
