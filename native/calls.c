@@ -66,7 +66,7 @@ int ipcr_peer_sometimes(struct ipcr_end *e)
 }
 
 /* Spinning pays only if the other side runs meanwhile: it is there, and not bound to our one CPU. */
-static bool may_spin(const struct ipcr_end *e)
+bool ipcr_may_spin(const struct ipcr_end *e)
 {
     const uint32_t here = load_relaxed32(&e->mine->pinned_cpu);
     return (load_relaxed32(&e->theirs->end_state) & IPCR_END_MASK) == IPCR_END_TAKEN &&
@@ -79,7 +79,8 @@ int ipcr_wait_for(struct ipcr_end *e, ipcr_attempt *try, void *work, ipcr_ready 
     if (!resume) /* a slice that a signal has cut short goes on: timers must not put the look at the peer off */
         e->slice_end_ns = ipcr_os_now_ns() + IPCR_SLICE_NS;
     const uint64_t slice = e->slice_end_ns < deadline_ns ? e->slice_end_ns : deadline_ns;
-    bool spin = !resume && may_spin(e);
+    bool spin = !resume && !e->spun && ipcr_may_spin(e);
+    e->spun = false;
     uint64_t parked_ns = 0;
     int rc;
     for (;;) {

@@ -50,6 +50,8 @@ typedef int ipcr_attempt(struct ipcr_end *e, void *work);
 
 typedef uint64_t ipcr_aim(const struct ipcr_end *e, const void *work);
 
+bool ipcr_may_spin(const struct ipcr_end *e);
+
 /* Try, wait until `ready`, try again, for one slice at most.  `aim` says which position of the other side to
  * wait for, each time before it does. */
 int ipcr_wait_for(struct ipcr_end *e, ipcr_attempt *try, void *work, ipcr_ready *ready, struct ipcr_wish *wish,

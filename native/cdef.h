@@ -95,6 +95,7 @@ struct ipcr_inbox {
     char bytes[...];
 };
 int64_t ipcr_recv_into(struct ipcr_inbox *inbox);
+int64_t ipcr_try_recv_into(struct ipcr_inbox *inbox);
 int64_t ipcr_recv_wait(struct ipcr_end *e, char *out, uint64_t deadline_ns, int resume);
 int64_t ipcr_recv_many(struct ipcr_end *e, char *out, uint64_t room, uint64_t *lengths, uint64_t *infos,
                        uint64_t most);

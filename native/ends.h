@@ -30,6 +30,7 @@ struct ipcr_end {
         struct ipcr_ring_reader reader;
     };
     bool fence_needed;
+    bool spun;             /* the call before the wait has spun already */
     bool lent;             /* a claim or a peek is outstanding */
     uint8_t *lent_payload;
     uint64_t lent_length;

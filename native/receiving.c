@@ -109,7 +109,24 @@ int64_t ipcr_recv(struct ipcr_end *e, char *out)
     return result;
 }
 
-int64_t ipcr_recv_into(struct ipcr_inbox *inbox) { return ipcr_recv(inbox->end, inbox->bytes); }
+int64_t ipcr_try_recv_into(struct ipcr_inbox *inbox) { return ipcr_recv(inbox->end, inbox->bytes); }
+
+int64_t ipcr_recv_into(struct ipcr_inbox *inbox)
+{
+    struct ipcr_end *e = inbox->end;
+    const int rc = ipcr_enter(e);
+    if (rc != IPCR_OK)
+        return rc;
+    int64_t result = try_recv(e, inbox->bytes);
+    if (result == IPCR_EMPTY && ipcr_may_spin(e)) {
+        const struct ipcr_wish wish = { .end = e, .position = e->reader.position };
+        e->spun = true;
+        if (ipcr_spin_until(&e->spin, ipcr_writer_has_moved, &wish, ipcr_os_now_ns() + IPCR_SLICE_NS))
+            result = try_recv(e, inbox->bytes);
+    }
+    ipcr_leave(e);
+    return result;
+}
 
 int64_t ipcr_recv_wait(struct ipcr_end *e, char *out, uint64_t deadline_ns, int resume)
 {

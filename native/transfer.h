@@ -43,12 +43,14 @@ int ipcr_abort(struct ipcr_end *e);
 /* Receiver.  recv: up to IPCR_SMALL bytes into `out`; a larger message is lent instead, and must be
  * released.  receive results are described above; negative ones are statuses. */
 int64_t ipcr_recv(struct ipcr_end *e, char *out);
-/* The same as one argument, which the binding converts fastest. */
+/* The same as one argument, which the binding converts fastest.  ipcr_recv_into spins before it says
+ * IPCR_EMPTY, so that an answer that is on its way costs one call; a wait that follows doesn't spin again. */
 struct ipcr_inbox {
     struct ipcr_end *end;
     char bytes[IPCR_SMALL];
 };
 int64_t ipcr_recv_into(struct ipcr_inbox *inbox);
+int64_t ipcr_try_recv_into(struct ipcr_inbox *inbox);
 int64_t ipcr_recv_wait(struct ipcr_end *e, char *out, uint64_t deadline_ns, int resume);
 /* Copy whole messages end to end into out[room], at most `most`; lengths and infos of each.  Returns
  * how many; 0 when the first alone is longer than `room` (peek it). */

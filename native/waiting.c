@@ -35,7 +35,7 @@ static void spin_failed(struct ipcr_spin *spin)
     }
 }
 
-static bool spin_until(struct ipcr_spin *spin, ipcr_ready *ready, const void *what, uint64_t deadline_ns)
+bool ipcr_spin_until(struct ipcr_spin *spin, ipcr_ready *ready, const void *what, uint64_t deadline_ns)
 {
     if (spin->budget_ns == 0) {
         if (spin->setting_ns != IPCR_SPIN_AUTO || spin->rests-- > 0)
@@ -62,7 +62,7 @@ static bool spin_until(struct ipcr_spin *spin, ipcr_ready *ready, const void *wh
 int ipcr_wait(ipcr_word32 *parked, bool asymmetric, struct ipcr_spin *spin, bool may_spin, ipcr_ready *ready,
               const void *what, uint64_t deadline_ns, uint64_t *parked_ns)
 {
-    if (may_spin && spin_until(spin, ready, what, deadline_ns))
+    if (may_spin && ipcr_spin_until(spin, ready, what, deadline_ns))
         return IPCR_OK;
     store_release32(parked, 1); /* release: a writer's wake_at goes before it */
     if (asymmetric)

@@ -40,6 +40,9 @@ void ipcr_spin_init(struct ipcr_spin *spin, uint64_t setting_ns);
 
 typedef bool ipcr_ready(const void *what);
 
+/* Spin for the budget, or until the deadline; whether `ready` came true. */
+bool ipcr_spin_until(struct ipcr_spin *spin, ipcr_ready *ready, const void *what, uint64_t deadline_ns);
+
 /* Return IPCR_OK when `ready` says so or after any wake-up or at the deadline: the caller looks again.
  * IPCR_AGAIN for a signal.  Time asleep is added to
  * *parked_ns.  may_spin: the other side has a CPU of its own. */

@@ -166,10 +166,8 @@ class RingReader(ReceivingEnd):
         if timeout is not None:
             arguments.deadline_ns(timeout)  # a wrong one is said before anything is taken
         inbox = self._borrow()
-        result = _recv(inbox[0])
-        if result < 0:
-            result = self._get(inbox, timeout)
-        return self._bytes(inbox, result)
+        result = _recv(inbox[0]) if timeout is None else -1
+        return self._bytes(inbox, self._get(inbox, timeout) if result < 0 else result)
 
     def try_read(self, default: _T | None = None) -> bytes | _T | None:
         """Take the next message if there is one now, else `default`."""

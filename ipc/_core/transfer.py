@@ -23,7 +23,7 @@ _FULL = lib.IPCR_FULL
 _EMPTY = lib.IPCR_EMPTY
 
 _send = lib.ipcr_send
-_recv = lib.ipcr_recv_into
+_try_recv = lib.ipcr_try_recv_into
 
 # Where a native receive puts one small message: the struct that it takes, and a buffer over its bytes.
 Inbox = tuple[Any, Any]
@@ -150,10 +150,10 @@ class ReceivingEnd(End):
 
     def _try_get(self, inbox: Inbox) -> int | None:
         """A result that is not negative, or None when nothing is there."""
-        result = int(_recv(inbox[0]))
+        result = int(_try_recv(inbox[0]))
         if result == lib.IPCR_NOT_TAKEN:
             self._take()
-            result = int(_recv(inbox[0]))
+            result = int(_try_recv(inbox[0]))
         if result >= 0:
             return result
         if result != _EMPTY:
