@@ -8,7 +8,7 @@ through to the methods below them.
 from __future__ import annotations
 
 import pickle
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ipc import errors
 from ipc._core import arguments
@@ -35,34 +35,41 @@ class MessageSender(SendingEnd, Generic[_T]):
 
     __slots__ = ()
 
-    def send(self, obj: _T, *, type: int = 0, timeout: float | None = None) -> None:
-        """Send one message, waiting for room.
+    if TYPE_CHECKING:
 
-        Either the whole message is sent or the channel is unchanged; once this returns, the message survives the death
-        of this process.  Mutating `obj` afterwards changes nothing.
+        def send(self, obj: _T, *, type: int = 0, timeout: float | None = None) -> None: ...
 
-        Args:
-          obj: bytes, bytearray and memoryview go as they are; anything else is pickled.
-          type: 32 bits that the application may use.
-          timeout: seconds; None waits without limit, 0 never waits.
+    else:
+        # The options are keyword-only for type checkers, and should be here: but CPython 3.11 and 3.12 call functions
+        # without keyword-only parameters by a shorter way, which is a third of this call (2.84 M/s against 3.86 M/s).
+        def send(self, obj: _T, type: int = 0, timeout: float | None = None) -> None:
+            """Send one message, waiting for room.
 
-        Raises:
-          TimeoutError: no room within `timeout`.
-          MessageTooLargeError: the message can never fit; the text names the limit and the capacity to ask for.
-          PeerDiedError: the receiver died, and there is no room to leave the message for a successor.
-          EndOfChannel: the receiver closed.
-          BusyError: another thread, or another process that is alive, is using this end.
-        """
-        if obj.__class__ is bytes and timeout is None and type == 0:
-            status = _send_bytes(self._handle, obj, len(obj))  # type: ignore[arg-type]
+            Either the whole message is sent or the channel is unchanged; once this returns, the message survives the
+            death of this process.  Mutating `obj` afterwards changes nothing.
+
+            Args:
+              obj: bytes, bytearray and memoryview go as they are; anything else is pickled.
+              type: 32 bits that the application may use.
+              timeout: seconds; None waits without limit, 0 never waits.
+
+            Raises:
+              TimeoutError: no room within `timeout`.
+              MessageTooLargeError: the message can never fit; the text names the limit and the capacity to ask for.
+              PeerDiedError: the receiver died, and there is no room to leave the message for a successor.
+              EndOfChannel: the receiver closed.
+              BusyError: another thread, or another process that is alive, is using this end.
+            """
+            if obj.__class__ is bytes and timeout is None and type == 0:
+                status = _send_bytes(self._handle, obj, len(obj))
+                if status:
+                    self._put(obj, len(obj), 0, None, status)
+                return
+            arguments.deadline_ns(timeout)  # a wrong one is said before anything is sent
+            data, info = _encode(obj, type)
+            status = _send(self._handle, data, len(data), info)
             if status:
-                self._put(obj, len(obj), 0, None, status)  # type: ignore[arg-type]
-            return
-        arguments.deadline_ns(timeout)  # a wrong one is said before anything is sent
-        data, info = _encode(obj, type)
-        status = _send(self._handle, data, len(data), info)
-        if status:
-            self._put(data, len(data), info, timeout, status)
+                self._put(data, len(data), info, timeout, status)
 
     def try_send(self, obj: _T, *, type: int = 0) -> bool:
         """Send one message if there is room now; whether it was sent.  Raises as `send`, but never waits."""

