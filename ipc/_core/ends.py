@@ -247,6 +247,7 @@ class End:
         return int(out[0])
 
     def _take_back(self, held: int) -> None:
+        parcels.forget(held)
         lib.ipcr_end_take_back(self._handle, held, True)
 
     def _adopt_role(self, held: int) -> None:

@@ -8,9 +8,10 @@ otherwise whenever a handle is made, closed or has waited for a slice.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import context, reduction
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -25,6 +26,7 @@ __all__ = [
     "FdForChild",
     "Handover",
     "close",
+    "forget",
     "handing_roles_over",
     "roles_go_along",
     "send",
@@ -93,13 +95,13 @@ def starting_process(what: str) -> Any:
 
 def send(popen: Any, fd: int, what: str) -> FdForChild:
     """Pass `fd` to the child, and close our copy once it has started."""
+    _pending.append(_Parcel(weakref.ref(popen), fd))  # also if it can't go: then it is swept with the failed start
     if "forkserver" in type(popen).__module__ and len(popen._fds) >= MOST_DESCRIPTORS:
         raise HandOverError(
             f"{what} can't go along: forkserver passes at most about {MOST_DESCRIPTORS} descriptors to a child, "
             "two per handle; use the spawn method, fewer handles, or named ones"
         )
     for_child: FdForChild = reduction.DupFd(fd)
-    _pending.append(_Parcel(weakref.ref(popen), fd))
     return for_child
 
 
@@ -108,18 +110,17 @@ def close(fd: int) -> None:
     lib.ipcr_parcel_close(fd)
 
 
+def forget(fd: int) -> None:
+    """Somebody else closes this one; its number may soon belong to another parcel."""
+    _pending[:] = [parcel for parcel in _pending if parcel.fd != fd]
+
+
 def sweep() -> None:
     """Close our copies of what children have by now, or will never get."""
     if _pending:
         for parcel in tuple(_pending):
             popen = parcel.popen()
             if popen is None or getattr(popen, "pid", None) is not None:
-                _forget(parcel, lib.ipcr_parcel_close)
-
-
-def _forget(parcel: _Parcel, then: Callable[[int], object]) -> None:
-    try:
-        _pending.remove(parcel)
-    except ValueError:
-        return  # another thread was faster
-    then(parcel.fd)
+                with contextlib.suppress(ValueError):  # another thread was faster
+                    _pending.remove(parcel)
+                    lib.ipcr_parcel_close(parcel.fd)
