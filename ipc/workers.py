@@ -196,30 +196,39 @@ def _context(context: object) -> BaseContext:
     return multiprocessing.get_context(context)  # ValueError names an unknown method
 
 
-def _ends_in(value: object, seen: set[int]) -> Iterator[End]:
+def _ends_in(brought: object) -> Iterator[End]:
     """The ends that a function and its arguments bring along: a forked child gets no pickle to find them in."""
-    if id(value) in seen:
-        return
-    seen.add(id(value))
-    if isinstance(value, End):
-        yield value
-    elif isinstance(value, Ring):
-        raise HandOverError(ONE_END_OF_A_RING)
-    elif isinstance(value, dict):
-        for item in (*value.keys(), *value.values()):
-            yield from _ends_in(item, seen)
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for item in value:
-            yield from _ends_in(item, seen)
-    elif isinstance(value, MethodType):
-        yield from _ends_in(value.__self__, seen)
-    elif isinstance(value, functools.partial):
-        yield from _ends_in((value.func, value.args, value.keywords), seen)
-    elif isinstance(value, FunctionType):
+    seen: dict[int, object] = {}  # with the objects: an id means nothing once its object is gone
+    left = [brought]
+    while left:
+        value = left.pop()
+        if id(value) in seen:
+            continue
+        seen[id(value)] = value
+        if isinstance(value, End):
+            yield value
+        elif isinstance(value, Ring):
+            raise HandOverError(ONE_END_OF_A_RING)
+        else:
+            left.extend(reversed(_parts(value)))
+
+
+def _parts(value: object) -> list[object]:
+    """What an object holds, as far as pickle would follow it (and a function's closure, which pickle can't)."""
+    if isinstance(value, dict):
+        return [*value.keys(), *value.values()]
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return list(value)
+    if isinstance(value, MethodType):
+        return [value.__self__]
+    if isinstance(value, functools.partial):
+        return [value.func, value.args, value.keywords]
+    if isinstance(value, FunctionType):
         cells = [cell.cell_contents for cell in value.__closure__ or () if cell != CellType()]  # not an empty one
-        yield from _ends_in((cells, value.__defaults__, value.__kwdefaults__), seen)
-    elif hasattr(value, "__dict__") and not isinstance(value, (type, ModuleType)):
-        yield from _ends_in(vars(value), seen)
+        return [*cells, value.__defaults__, value.__kwdefaults__]
+    if hasattr(value, "__dict__") and not isinstance(value, (type, ModuleType)):
+        return [vars(value)]
+    return []
 
 
 def spawn(
@@ -279,7 +288,7 @@ def _handed_over(chosen: BaseContext, brought: object) -> Iterator[list[parcels.
     with parcels.handing_roles_over() as pickled:
         try:
             if chosen.get_start_method() == "fork":
-                for end in _ends_in(brought, set()):
+                for end in _ends_in(brought):
                     held = end._hand_over(with_role=True, for_fork=True)
                     forked.append(parcels.Handover(end, held))  # one by one: if the next fails, this goes back
             yield forked
@@ -328,7 +337,7 @@ def _work(fn: Any, args: Any, kwargs: Any, line: _Fd, memo: _Fd, forked: list[pa
         if not finishing.asked:
             _report(error, memo.fd)
             raise
-    except SystemExit:
+    except SystemExit:  # an orderly end, whatever its code
         raise
     except BaseException as error:
         _report(error, memo.fd)
