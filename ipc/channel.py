@@ -76,7 +76,7 @@ def channel(
         leaves nothing behind whatever happens.
       capacity: bytes of the ring, or text such as "4MiB"; rounded up to a power of two, at least a page.  The largest
         message is 16 bytes less.
-      spin: "auto", or seconds to spin before sleeping; 0 sleeps at once.
+      spin: "auto", or seconds to spin before sleeping, of which at most 0.05 count; 0 sleeps at once.
       accept: which kinds of message the receiver decodes: any of "bytes", "array", "pickle"; None for all.
 
     Raises:

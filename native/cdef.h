@@ -53,12 +53,10 @@ int ipcr_segment_create(char const *dir, char const *name, uint32_t kind, uint64
                         uint64_t start_position, struct ipcr_segment **out);
 int ipcr_segment_attach(int fd, char const *dir, char const *name, uint32_t kind, bool handed_over,
                         struct ipcr_segment **out);
-void ipcr_segment_reference(struct ipcr_segment *segment);
 void ipcr_segment_release(struct ipcr_segment *segment);
 int ipcr_segment_unlink(struct ipcr_segment *segment);
 int ipcr_segment_fd(struct ipcr_segment const *segment);
 uint64_t ipcr_segment_capacity(struct ipcr_segment const *segment);
-uint32_t ipcr_segment_kind(struct ipcr_segment const *segment);
 int ipcr_name_remove(char const *dir, char const *name, int removal);
 
 int ipcr_end_open(struct ipcr_segment *segment, uint32_t side, uint64_t spin_ns, struct ipcr_end **out);

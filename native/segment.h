@@ -61,7 +61,6 @@ void ipcr_segment_leave(struct ipcr_segment *segment);
 
 static inline int ipcr_segment_fd(const struct ipcr_segment *s) { return s->fd; }
 static inline uint64_t ipcr_segment_capacity(const struct ipcr_segment *s) { return s->capacity; }
-static inline uint32_t ipcr_segment_kind(const struct ipcr_segment *s) { return s->kind; }
 
 /* With the registry lock held, before an end is taken: a child that could not be made present when it was
  * forked (no descriptor left, say) becomes so now.  IPCR_NOT_FOUND: the name went meanwhile. */

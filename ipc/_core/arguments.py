@@ -34,6 +34,7 @@ Accept = Iterable[str] | None
 DEFAULT_CAPACITY: Final = "1MiB"
 FOREVER_NS: Final = 2**64 - 1
 _SPIN_AUTO: Final = 2**64 - 1
+_LONGEST_SPIN_NS: Final = 50_000_000  # with the slice that follows, still within the 200 ms for signals and death
 _LONGEST_NS: Final = 2**62  # 146 years, and no overflow when a slice is added
 
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|TiB)?")
@@ -104,7 +105,7 @@ def spin_ns(spin: object) -> int:
         return _SPIN_AUTO if _cpus_to_spend() >= 2 else 0
     if isinstance(spin, (str, bool)):
         raise TypeError(f"spin must be 'auto' or a number of seconds, not {spin!r}")
-    return int(min(_seconds(spin, "spin", "'auto'") * 1e9, _LONGEST_NS))
+    return int(min(_seconds(spin, "spin", "'auto'") * 1e9, _LONGEST_SPIN_NS))
 
 
 @functools.cache

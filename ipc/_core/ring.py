@@ -304,7 +304,7 @@ class Ring:
         Args:
           name: a file name in IPC_DIR, so that unrelated processes can attach; None for one that only children get.
           capacity: bytes, or text such as "4MiB"; rounded up to a power of two, at least a page.
-          spin: "auto", or seconds to spin before sleeping; 0 sleeps at once.
+          spin: "auto", or seconds to spin before sleeping, of which at most 0.05 count; 0 sleeps at once.
 
         Raises:
           SegmentExistsError: somebody is attached under that name.  (An orphan is replaced.)
