@@ -43,19 +43,27 @@ class Receiver(MessageReceiver[_T]):
     __slots__ = ()
 
     @classmethod
-    def attach(cls, name: str, *, accept: arguments.Accept = None, spin: arguments.Spin = "auto") -> Receiver[Any]:
+    def attach(
+        cls,
+        name: str,
+        *,
+        accept: arguments.Accept = None,
+        max_message: int | str | None = None,
+        spin: arguments.Spin = "auto",
+    ) -> Receiver[Any]:
         """The receiving end of the channel called `name`; what nobody has read is still there.
 
         Args:
           accept: which kinds of message to decode: any of "bytes", "array", "pickle"; None for all.
+          max_message: bytes, or text such as "64MiB", of the longest message to take memory for; None for any.
 
         Raises:
           SegmentNotFoundError, UntrustedSegmentError, IncompatibleFormatError, CorruptSegmentError.
         """
         spin_ns = arguments.spin_ns(spin)
-        mask = arguments.accept_mask(accept)
+        state = arguments.accept_mask(accept), arguments.most_bytes(max_message)
         receiver = cls._open(Segment.attach("channel", arguments.segment_name(name)), spin_ns)
-        receiver._set_state(mask)
+        receiver._set_state(state)
         return receiver
 
 
@@ -65,6 +73,7 @@ def channel(
     capacity: int | str = arguments.DEFAULT_CAPACITY,
     spin: arguments.Spin = "auto",
     accept: arguments.Accept = None,
+    max_message: int | str | None = None,
 ) -> tuple[Sender[Any], Receiver[Any]]:
     """Make a channel; returns its two ends.
 
@@ -74,20 +83,22 @@ def channel(
     Args:
       name: a file name in IPC_DIR, so that unrelated processes can attach; None for one that only children get, which
         leaves nothing behind whatever happens.
-      capacity: bytes of the ring, or text such as "4MiB"; rounded up to a power of two, at least a page.  The largest
-        message is 16 bytes less.
+      capacity: bytes of the ring, or text such as "4MiB"; rounded up to a power of two, at least a page.  Larger
+        messages stream through it in parts.
       spin: "auto", or seconds to spin before sleeping, of which at most 0.05 count; 0 sleeps at once.
       accept: which kinds of message the receiver decodes: any of "bytes", "array", "pickle"; None for all.
+      max_message: bytes, or text such as "64MiB", of the longest message that the receiver takes memory for; None for
+        any.  A longer one is dropped with MessageTooLargeError.
 
     Raises:
       SegmentExistsError: somebody is attached under that name.  (An orphan is replaced.)
       OutOfSharedMemoryError: there is no room for it; nothing was made.
     """
     spin_ns = arguments.spin_ns(spin)
-    mask = arguments.accept_mask(accept)
+    state = arguments.accept_mask(accept), arguments.most_bytes(max_message)
     size = arguments.capacity_bytes(capacity)
     segment = Segment.create("channel", size, None if name is None else arguments.segment_name(name))
     sender = Sender[Any]._open(segment, spin_ns)
     receiver = Receiver[Any]._open(segment, spin_ns)
-    receiver._set_state(mask)
+    receiver._set_state(state)
     return sender, receiver

@@ -3,6 +3,7 @@
 #define IPCR_API_H
 
 #include "ends.h"
+#include "fast_calls.h"
 #include "os.h"
 #include "registry.h"
 #include "segment.h"

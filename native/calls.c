@@ -65,6 +65,36 @@ int ipcr_peer_sometimes(struct ipcr_end *e)
     return rc;
 }
 
+bool ipcr_reader_has_reached(const void *wish)
+{
+    const struct ipcr_wish *w = wish;
+    return (int64_t)(load_acquire64(&w->end->writer.peer->position) - w->position) >= 0 || ipcr_they_closed(w->end) ||
+           load_acquire32(&w->end->closing) != 0;
+}
+
+bool ipcr_writer_has_moved(const void *wish)
+{
+    const struct ipcr_wish *w = wish;
+    return load_acquire64(&w->end->reader.peer->position) != w->position || ipcr_they_closed(w->end) ||
+           load_acquire32(&w->end->closing) != 0 || load_acquire32(&w->end->draining) != 0;
+}
+
+uint64_t ipcr_aim_at_room(const struct ipcr_end *e, uint64_t length)
+{
+    const uint64_t need = e->writer.position + ipcr_record_bytes(length) - e->writer.capacity;
+    /* Ask to be woken only when a quarter of the ring is free as well: waking for one record at a time
+     * costs two context switches per message.  Spinning and the end of a slice look at `need` alone. */
+    const uint64_t quarter = e->writer.position - e->writer.capacity + e->writer.capacity / 4;
+    store_relaxed64(&e->mine->wake_at, (int64_t)(quarter - need) > 0 ? quarter : need);
+    return need;
+}
+
+uint64_t ipcr_aim_at_empty(const struct ipcr_end *e)
+{
+    store_relaxed64(&e->mine->wake_at, e->writer.position);
+    return e->writer.position;
+}
+
 /* Spinning pays only if the other side runs meanwhile: it is there, and not bound to our one CPU. */
 bool ipcr_may_spin(const struct ipcr_end *e)
 {
@@ -85,6 +115,10 @@ int ipcr_wait_for(struct ipcr_end *e, ipcr_attempt *try, void *work, ipcr_ready 
     int rc;
     for (;;) {
         rc = try(e, work);
+        if (rc == IPCR_AGAIN && ipcr_os_now_ns() >= deadline_ns) { /* it has moved much, and is not done */
+            rc = e->side == IPCR_SENDER ? IPCR_FULL : IPCR_EMPTY;
+            break;
+        }
         if (rc != IPCR_FULL && rc != IPCR_EMPTY)
             break;
         if (load_acquire32(&e->draining) != 0) {

@@ -24,6 +24,8 @@
 #define IPCR_NOTHING_LENT ...
 #define IPCR_NAME_BUSY ...
 #define IPCR_IN_USE ...
+#define IPCR_IN_PARTS ...
+#define IPCR_GIVEN_UP ...
 #define IPCR_ERRNO_BASE ...
 
 #define IPCR_FORMAT_VERSION ...
@@ -39,8 +41,12 @@
 #define IPCR_BYTES ...
 #define IPCR_PICKLE ...
 #define IPCR_ARRAY ...
+#define IPCR_PICKLE_BUFFERS ...
+#define IPCR_DATA_ALIGNMENT ...
 #define IPCR_SMALL ...
+#define IPCR_MOST_PIECES ...
 #define IPCR_RESULT_ENCODING_SHIFT ...
+#define IPCR_RESULT_SKEW_SHIFT ...
 #define IPCR_MAX_CAPACITY ...
 #define IPCR_RECORD_HEADER ...
 
@@ -81,8 +87,17 @@ int ipcr_send(struct ipcr_end *e, char const *message, uint64_t length, uint64_t
 int ipcr_send_bytes(struct ipcr_end *e, char const *message, uint64_t length);
 int ipcr_send_wait(struct ipcr_end *e, char const *message, uint64_t length, uint64_t info, uint64_t deadline_ns,
                    int resume);
-int64_t ipcr_send_many(struct ipcr_end *e, char const *messages, uint64_t const *lengths, uint64_t count,
-                       uint64_t info);
+struct ipcr_piece {
+    char const *data;
+    uint64_t length;
+};
+int ipcr_send_pieces(struct ipcr_end *e, struct ipcr_piece const *pieces, uint64_t count, uint64_t info);
+int ipcr_send_pieces_wait(struct ipcr_end *e, struct ipcr_piece const *pieces, uint64_t count, uint64_t info,
+                          uint64_t deadline_ns, int resume);
+int ipcr_send_parts_wait(struct ipcr_end *e, struct ipcr_piece const *pieces, uint64_t count, uint64_t info,
+                         uint64_t deadline_ns, int resume);
+int64_t ipcr_send_many(struct ipcr_end *e, char const *messages, uint64_t const *lengths, uint64_t const *counts,
+                       uint64_t const *infos, uint64_t messages_count);
 int ipcr_room_wait(struct ipcr_end *e, uint64_t length, uint64_t deadline_ns, int resume);
 int ipcr_flush_wait(struct ipcr_end *e, uint64_t deadline_ns, int resume);
 int ipcr_claim(struct ipcr_end *e, uint64_t length);
@@ -95,8 +110,12 @@ struct ipcr_inbox {
 int64_t ipcr_recv_into(struct ipcr_inbox *inbox);
 int64_t ipcr_try_recv_into(struct ipcr_inbox *inbox);
 int64_t ipcr_recv_wait(struct ipcr_end *e, char *out, uint64_t deadline_ns, int resume);
-int64_t ipcr_recv_many(struct ipcr_end *e, char *out, uint64_t room, uint64_t *lengths, uint64_t *infos,
-                       uint64_t most);
+int64_t ipcr_recv_many(struct ipcr_end *e, char *out, uint64_t room, int64_t *results, uint64_t most,
+                       bool take_raw);
+int ipcr_skip(struct ipcr_end *e, uint64_t count);
+int64_t ipcr_parts_begin(struct ipcr_end *e);
+int ipcr_parts_read(struct ipcr_end *e, char *out, uint64_t from, uint64_t upto, uint64_t deadline_ns, int resume);
+uint64_t ipcr_parts_done(struct ipcr_end const *e);
 int ipcr_data_wait(struct ipcr_end *e, uint64_t deadline_ns, int resume);
 int64_t ipcr_peek(struct ipcr_end *e);
 int ipcr_release(struct ipcr_end *e);
@@ -133,3 +152,5 @@ int ipcr_stats_of_file(int fd, struct ipcr_stats *out);
 int ipcr_stats_of_segment(struct ipcr_segment const *segment, struct ipcr_stats *out);
 
 int ipcr_os_end_with(int fd, int exit_code);
+
+void const *ipcr_fast_calls(void);

@@ -17,6 +17,22 @@
 #include "segment.h"
 #include "waiting.h"
 
+/* A message in parts, on its way in: what has been read of it.  Private; gone with the process. */
+struct ipcr_assembly {
+    uint64_t total; /* bytes of the message, as its first part said */
+    uint64_t done;  /* handed to the caller */
+    uint64_t info;
+    uint64_t length; /* of the part at reader.position, as it was checked */
+    uint64_t at;     /* how much of that has been read; == length: all, and it was released */
+    uint32_t part;
+};
+
+/* The same on its way out. */
+struct ipcr_departure {
+    uint64_t done;     /* bytes of the message that were published */
+    uint32_t receiver; /* end_state over there when the first part went */
+};
+
 enum ipcr_busy { IPCR_IDLE = 0, IPCR_INSIDE = 1, IPCR_BETWEEN_SLICES = 2 };
 
 struct ipcr_end {
@@ -32,8 +48,11 @@ struct ipcr_end {
     bool fence_needed;
     bool spun;             /* the call before the wait has spun already */
     bool lent;             /* a claim or a peek is outstanding */
+    bool assembling;       /* receiver: the first part of a message was begun; `assembly` says how far */
     uint8_t *lent_payload;
     uint64_t lent_length;
+    uint64_t batch_published; /* sender: where the receiver may read up to, while a batch is being added */
+    uint64_t looked_at;       /* receiver: length of the message that a batch is at */
     uint64_t last_info;     /* of the record received last */
     uint64_t last_sequence;
 
@@ -51,6 +70,10 @@ struct ipcr_end {
     uint64_t slice_end_ns;     /* of the wait in progress: signals don't put the look at the peer off */
     uint64_t waiter;           /* thread that is between slices */
     uint64_t next_probe_ns;
+    union {
+        struct ipcr_assembly assembly;
+        struct ipcr_departure departure;
+    };
     struct ipcr_spin spin;
     struct ipcr_hold claim;
     struct ipcr_hold role;

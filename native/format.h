@@ -75,8 +75,8 @@ struct ipcr_side_signals {
  * one always matches the published position, whenever its writer dies. */
 struct ipcr_mark {
     ipcr_word64 position;
-    ipcr_word64 sequence; /* records before the position, since the segment began */
-    ipcr_word64 bytes;    /* their payload bytes */
+    ipcr_word64 sequence; /* messages that ended before the position, since the segment began */
+    ipcr_word64 bytes;    /* payload bytes before it */
 };
 
 /* Writer: this side alone.  Reader: the other side, which polls the position; so nothing else may be
@@ -89,8 +89,13 @@ struct ipcr_side_position {
 /* Writer: this side alone.  Readers: a successor, and observers. */
 struct ipcr_side_marks {
     struct ipcr_mark mark[2];
-    uint8_t pad[IPCR_LINE - 48];
+    /* Receiver's side only: the position behind the last part that was thrown away because its message's
+     * beginning had gone with a dead receiver; IPCR_NOWHERE before that.  Read by the sender that waits for
+     * this very part to be taken. */
+    ipcr_word64 thrown_away;
+    uint8_t pad[IPCR_LINE - 56];
 };
+#define IPCR_NOWHERE UINT64_C(1) /* no position: those are multiples of 8 */
 
 enum ipcr_side { IPCR_SENDER = 0, IPCR_RECEIVER = 1, IPCR_SIDES = 2 };
 
@@ -116,16 +121,27 @@ _Static_assert(sizeof(struct ipcr_header) == 1024, "format 1");
  * position is published; read by the receiver after.  length is loaded once and checked. */
 struct ipcr_record {
     ipcr_word64 length;
-    ipcr_word64 info; /* type (32 bits) | encoding (8) << 32 | flags (8) << 40 | 0 */
+    ipcr_word64 info; /* type (32 bits) | encoding (8) << 32 | enum ipcr_part (2) << 40 | 0 */
 };
 #define IPCR_RECORD_HEADER 16u
 _Static_assert(sizeof(struct ipcr_record) == IPCR_RECORD_HEADER, "format 1");
 
-enum ipcr_encoding { IPCR_BYTES = 0, IPCR_PICKLE = 1, IPCR_ARRAY = 2 };
+/* A message larger than the ring travels in parts, one record each.  The payload of the first begins with the
+ * message's length, 8 bytes; every other record of the ring is a whole message.  Parts stand in a row, and a
+ * message whose last part doesn't come (another message, or another first part, comes instead) was given up. */
+enum ipcr_part { IPCR_WHOLE = 0, IPCR_FIRST = 1, IPCR_MIDDLE = 2, IPCR_LAST = 3 };
+#define IPCR_PART_PREFIX 8u
+
+/* What the payload is; docs/shm-format.md has the layouts.  The core only carries the number. */
+enum ipcr_encoding { IPCR_BYTES = 0, IPCR_PICKLE = 1, IPCR_ARRAY = 2, IPCR_PICKLE_BUFFERS = 3 };
+
+/* Where the data of an array, and each buffer of a pickle, begin: at the next multiple of this in memory. */
+#define IPCR_DATA_ALIGNMENT 64u
 #define IPCR_INFO(type, encoding) ((uint64_t)(type) | (uint64_t)(encoding) << 32)
 #define IPCR_INFO_TYPE(info) ((uint32_t)(info))
 #define IPCR_INFO_ENCODING(info) ((uint32_t)((info) >> 32) & 0xffu)
-#define IPCR_INFO_FLAGS(info) ((uint32_t)((info) >> 40) & 0xffu)
+#define IPCR_INFO_PART(info) ((uint32_t)((info) >> 40)) /* valid: an ipcr_part; the bits above are 0 */
+#define IPCR_INFO_OF_PART(info, part) ((info) | (uint64_t)(part) << 40)
 
 /* Lock bytes, far beyond the end of the file (OFD locks need no bytes there). */
 #define IPCR_LOCK_BASE (INT64_C(1) << 40)
@@ -142,6 +158,7 @@ static inline uint64_t ipcr_layout_hash(void)
         sizeof(struct ipcr_side_position), sizeof(struct ipcr_side_signals), sizeof(struct ipcr_record),
         offsetof(struct ipcr_header, marks), sizeof(struct ipcr_mark), offsetof(struct ipcr_side_signals, wake_at),
         offsetof(struct ipcr_side_signals, end_state), (uint64_t)IPCR_LOCK_BASE,
+        offsetof(struct ipcr_side_marks, thrown_away),
     };
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     for (size_t i = 0; i < sizeof facts / sizeof facts[0]; i++) {

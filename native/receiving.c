@@ -3,51 +3,17 @@
  * The try functions make no system call but the wake of a parked sender, and allocate nothing.
  */
 #include "calls.h"
+#include "parts.h"
 #include "transfer.h"
 
-static bool ipcr_writer_has_moved(const void *what)
+/* Raw bytes are their length alone: the hottest callers compare that, and nothing in them is aligned. */
+static inline int64_t result_of(const struct ipcr_end *e, const struct ipcr_record_view *view)
 {
-    const struct ipcr_wish *w = what;
-    return load_acquire64(&w->end->reader.peer->position) != w->position || ipcr_they_closed(w->end) ||
-           load_acquire32(&w->end->closing) != 0 || load_acquire32(&w->end->draining) != 0;
-}
-
-/* Give space back, and wake a sender that sleeps for it. */
-static inline void release_space(struct ipcr_end *e)
-{
-    ipcr_ring_release(&e->reader);
-    ipcr_order_publish_before_look(e->fence_needed);
-    if (load_acquire32(&e->theirs->parked) != 0 &&
-        (int64_t)(e->reader.position - load_relaxed64(&e->theirs->wake_at)) >= 0)
-        ipcr_wake(&e->theirs->parked);
-}
-
-/* Empty, but perhaps for good. */
-static inline int nothing_there(struct ipcr_end *e, struct ipcr_record_view *view)
-{
-    if (!ipcr_they_closed(e))
-        return IPCR_EMPTY;
-    const int rc = ipcr_ring_next(&e->reader, view); /* what was published before the close */
-    return rc == IPCR_EMPTY ? IPCR_END_OF_CHANNEL : rc;
-}
-
-static inline int next_record(struct ipcr_end *e, struct ipcr_record_view *view)
-{
-    if (e->lent)
-        return IPCR_LENT;
-    int rc = ipcr_ring_next(&e->reader, view);
-    if (rc == IPCR_EMPTY)
-        rc = nothing_there(e, view);
-    if (rc == IPCR_OK) {
-        e->last_info = view->info;
-        e->last_sequence = e->reader.sequence;
-    }
-    return ipcr_checked(e, rc);
-}
-
-static inline int64_t result_of(const struct ipcr_record_view *view)
-{
-    return (int64_t)(view->length | (uint64_t)IPCR_INFO_ENCODING(view->info) << IPCR_RESULT_ENCODING_SHIFT);
+    const uint64_t encoding = IPCR_INFO_ENCODING(view->info);
+    if (encoding == IPCR_BYTES)
+        return (int64_t)view->length;
+    const uint64_t skew = ipcr_skew_at(e->reader.position) / 8;
+    return (int64_t)(view->length | encoding << IPCR_RESULT_ENCODING_SHIFT | skew << IPCR_RESULT_SKEW_SHIFT);
 }
 
 static inline void lend(struct ipcr_end *e, const struct ipcr_record_view *view)
@@ -60,18 +26,19 @@ static inline void lend(struct ipcr_end *e, const struct ipcr_record_view *view)
 static inline int64_t try_recv(struct ipcr_end *e, char *out)
 {
     struct ipcr_record_view view;
-    const int rc = next_record(e, &view);
+    const int rc = ipcr_next_message(e, &view);
     if (rc != IPCR_OK)
         return rc;
     if (view.length > IPCR_SMALL) {
         lend(e, &view);
-        return result_of(&view) | IPCR_RESULT_LENT;
+        return result_of(e, &view) | IPCR_RESULT_LENT;
     }
+    const int64_t result = result_of(e, &view);
     copy_out(out, view.payload, view.length);
     ipcr_ring_consume(&e->reader, view.length);
-    release_space(e);
+    ipcr_release_space(e);
     ipcr_ring_prefetch_next(&e->reader);
-    return result_of(&view);
+    return result;
 }
 
 struct incoming {
@@ -90,7 +57,7 @@ static int attempt_data(struct ipcr_end *e, void *work)
 {
     struct ipcr_record_view view;
     (void)work;
-    return next_record(e, &view);
+    return ipcr_next_message(e, &view);
 }
 
 static uint64_t aim_at_data(const struct ipcr_end *e, const void *work)
@@ -111,6 +78,16 @@ int64_t ipcr_recv(struct ipcr_end *e, char *out)
 
 int64_t ipcr_try_recv_into(struct ipcr_inbox *inbox) { return ipcr_recv(inbox->end, inbox->bytes); }
 
+/* A wait that follows doesn't spin again. */
+static bool spin_for_data(struct ipcr_end *e)
+{
+    if (!ipcr_may_spin(e))
+        return false;
+    const struct ipcr_wish wish = { .end = e, .position = e->reader.position };
+    e->spun = true;
+    return ipcr_spin_until(&e->spin, ipcr_writer_has_moved, &wish, ipcr_os_now_ns() + IPCR_SLICE_NS);
+}
+
 int64_t ipcr_recv_into(struct ipcr_inbox *inbox)
 {
     struct ipcr_end *e = inbox->end;
@@ -118,14 +95,18 @@ int64_t ipcr_recv_into(struct ipcr_inbox *inbox)
     if (rc != IPCR_OK)
         return rc;
     int64_t result = try_recv(e, inbox->bytes);
-    if (result == IPCR_EMPTY && ipcr_may_spin(e)) {
-        const struct ipcr_wish wish = { .end = e, .position = e->reader.position };
-        e->spun = true;
-        if (ipcr_spin_until(&e->spin, ipcr_writer_has_moved, &wish, ipcr_os_now_ns() + IPCR_SLICE_NS))
-            result = try_recv(e, inbox->bytes);
-    }
+    if (result == IPCR_EMPTY && spin_for_data(e))
+        result = try_recv(e, inbox->bytes);
     ipcr_leave(e);
     return result;
+}
+
+void ipcr_spin_for_data(struct ipcr_end *e)
+{
+    if (ipcr_enter(e) != IPCR_OK)
+        return; /* the next look says why */
+    spin_for_data(e);
+    ipcr_leave(e);
 }
 
 int64_t ipcr_recv_wait(struct ipcr_end *e, char *out, uint64_t deadline_ns, int resume)
@@ -148,36 +129,114 @@ int ipcr_data_wait(struct ipcr_end *e, uint64_t deadline_ns, int resume)
     return ipcr_wait_for(e, attempt_data, NULL, ipcr_writer_has_moved, &wish, aim_at_data, deadline_ns, resume);
 }
 
-int64_t ipcr_recv_many(struct ipcr_end *e, char *out, uint64_t room, uint64_t *lengths, uint64_t *infos,
-                       uint64_t most)
+/* Step over the message that was looked at; false when we were asked to finish, and that was all. */
+static inline bool step(struct ipcr_end *e, const struct ipcr_record_view *view)
+{
+    ipcr_ring_consume(&e->reader, view->length);
+    return !ipcr_end_drained(e);
+}
+
+/* Nothing has been released since. */
+static void step_back(struct ipcr_end *e, const struct ipcr_ring_reader *before)
+{
+    e->reader.position = before->position;
+    e->reader.sequence = before->sequence;
+    e->reader.bytes = before->bytes;
+}
+
+int64_t ipcr_recv_many(struct ipcr_end *e, char *out, uint64_t room, int64_t *results, uint64_t most,
+                       bool take_raw)
 {
     int rc = ipcr_enter(e);
     if (rc != IPCR_OK)
         return rc;
+    struct ipcr_ring_reader before = { .position = 0 };
     uint64_t done = 0, used = 0;
-    bool too_large = false;
-    while (done < most) {
+    bool too_large = false, more = true, raw = true;
+    while (more && done < most) {
         struct ipcr_record_view view;
-        rc = next_record(e, &view);
+        rc = ipcr_next_message(e, &view);
         if (rc != IPCR_OK)
             break;
+        const bool this_raw = IPCR_INFO_ENCODING(view.info) == IPCR_BYTES;
+        if (done == 0) {
+            raw = this_raw;
+            before = e->reader; /* not earlier: finding the first may have thrown parts away */
+        } else if (this_raw != raw) {
+            break;
+        }
         if (view.length > room - used) {
             too_large = true;
             break;
         }
         copy_out(out + used, view.payload, view.length);
         used += view.length;
-        lengths[done] = view.length;
-        infos[done] = view.info;
-        done++;
-        ipcr_ring_consume(&e->reader, view.length);
-        if (ipcr_end_drained(e))
-            break;
+        results[done++] = result_of(e, &view);
+        more = step(e, &view);
     }
-    if (done > 0)
-        release_space(e);
+    if (done > 0 && raw && take_raw)
+        ipcr_release_space(e);
+    else if (done > 0)
+        step_back(e, &before);
     ipcr_leave(e);
     return done > 0 || too_large ? (int64_t)done : rc;
+}
+
+int ipcr_skip(struct ipcr_end *e, uint64_t count)
+{
+    int rc = ipcr_enter_to_return(e);
+    if (rc != IPCR_OK)
+        return rc;
+    for (uint64_t done = 0; rc == IPCR_OK && done < count; done++) {
+        struct ipcr_record_view view;
+        rc = ipcr_next_message(e, &view);
+        if (rc == IPCR_OK)
+            ipcr_ring_consume(&e->reader, view.length);
+    }
+    ipcr_release_space(e);
+    ipcr_leave(e);
+    return rc;
+}
+
+/* --- a batch read in place: the end is busy from begin to end --------------------------------------------------- */
+
+static int64_t look(struct ipcr_end *e, const char **payload)
+{
+    struct ipcr_record_view view;
+    const int rc = ipcr_next_message(e, &view);
+    if (rc != IPCR_OK)
+        return rc;
+    e->looked_at = view.length;
+    *payload = (const char *)view.payload;
+    return result_of(e, &view);
+}
+
+int64_t ipcr_reading_begin(struct ipcr_end *e, const char **payload)
+{
+    const int rc = ipcr_enter(e);
+    if (rc != IPCR_OK)
+        return rc;
+    const int64_t result = look(e, payload);
+    if (result < 0)
+        ipcr_leave(e);
+    return result;
+}
+
+int64_t ipcr_reading_next(struct ipcr_end *e, const char **payload)
+{
+    const struct ipcr_record_view view = { .length = e->looked_at };
+    return step(e, &view) ? look(e, payload) : IPCR_END_OF_CHANNEL;
+}
+
+void ipcr_reading_end(struct ipcr_end *e, int taken)
+{
+    if (taken)
+        ipcr_ring_consume(&e->reader, e->looked_at);
+    if (e->reader.position != load_relaxed64(&e->reader.own->position)) {
+        ipcr_release_space(e);
+        ipcr_ring_prefetch_next(&e->reader);
+    }
+    ipcr_leave(e);
 }
 
 int64_t ipcr_peek(struct ipcr_end *e)
@@ -186,10 +245,10 @@ int64_t ipcr_peek(struct ipcr_end *e)
     if (rc != IPCR_OK)
         return rc;
     struct ipcr_record_view view;
-    int64_t result = next_record(e, &view);
+    int64_t result = ipcr_next_message(e, &view);
     if (result == IPCR_OK) {
         lend(e, &view);
-        result = result_of(&view);
+        result = result_of(e, &view);
     }
     ipcr_leave(e);
     return result;
@@ -205,7 +264,7 @@ int ipcr_release(struct ipcr_end *e)
     } else {
         e->lent = false;
         ipcr_ring_consume(&e->reader, e->lent_length);
-        release_space(e);
+        ipcr_release_space(e);
     }
     ipcr_leave(e);
     return rc;

@@ -33,7 +33,7 @@ struct ipcr_ring_writer {
     uint64_t capacity;
     uint64_t position;    /* end of what was staged; write_position once published */
     uint64_t cached_read; /* last seen read_position */
-    uint64_t sequence;    /* of the next record */
+    uint64_t sequence;    /* of the next message */
     uint64_t bytes;       /* payload staged since the segment began */
     uint32_t next_mark;   /* the mark that does not describe the published position */
     struct ipcr_side_position *own;
@@ -49,7 +49,7 @@ struct ipcr_ring_reader {
     uint64_t capacity;
     uint64_t position;     /* end of what was consumed; read_position once released */
     uint64_t cached_write; /* last seen write_position */
-    uint64_t sequence;     /* of the record at position */
+    uint64_t sequence;     /* of the message at position */
     uint64_t bytes;        /* payload consumed since the segment began */
     uint32_t next_mark;
     struct ipcr_side_position *own;
@@ -114,6 +114,15 @@ static inline void ipcr_ring_stage_claimed(struct ipcr_ring_writer *w, uint8_t *
     w->position += ipcr_record_bytes(length);
     w->sequence++;
     w->bytes += length;
+}
+
+/* The same for a part of a message: only the last one counts as a message. */
+static inline void ipcr_ring_stage_part(struct ipcr_ring_writer *w, uint8_t *payload, uint64_t length, uint64_t info,
+                                        enum ipcr_part part)
+{
+    ipcr_ring_stage_claimed(w, payload, length, IPCR_INFO_OF_PART(info, part));
+    w->sequence -= part != IPCR_LAST;
+    w->bytes -= part == IPCR_FIRST ? IPCR_PART_PREFIX : 0;
 }
 
 /* Distance of the prefetches: a few small records, and far less than a page. */
@@ -199,6 +208,13 @@ static inline void ipcr_ring_consume(struct ipcr_ring_reader *r, uint64_t length
     r->position += ipcr_record_bytes(length);
     r->sequence++;
     r->bytes += length;
+}
+
+static inline void ipcr_ring_consume_part(struct ipcr_ring_reader *r, uint64_t length, enum ipcr_part part)
+{
+    ipcr_ring_consume(r, length);
+    r->sequence -= part != IPCR_LAST;
+    r->bytes -= part == IPCR_FIRST ? IPCR_PART_PREFIX : 0;
 }
 
 /* Give the space of everything consumed back to the writer (R). */

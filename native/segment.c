@@ -135,6 +135,7 @@ static int initialise(struct ipcr_segment *s)
     g->uuid[1] = s->uuid[1];
     for (int side = 0; side < IPCR_SIDES; side++) {
         store_relaxed64(&s->header->marks[side].mark[0].position, s->start_position);
+        store_relaxed64(&s->header->marks[side].thrown_away, IPCR_NOWHERE);
         store_release64(&s->header->at[side].position, s->start_position);
     }
     return IPCR_OK;

@@ -28,6 +28,8 @@ enum ipcr_status {
     IPCR_NOTHING_LENT = -21, /* commit, abort or release without a claim or a peek */
     IPCR_NAME_BUSY = -22,    /* somebody else has been unlinking this name for too long */
     IPCR_IN_USE = -23,       /* handing over an end that this process has taken */
+    IPCR_IN_PARTS = -24,     /* the next message comes in parts: see parts.c */
+    IPCR_GIVEN_UP = -25,     /* the message that was being put together will never be whole */
     IPCR_ERRNO_BASE = -4096
 };
 

@@ -14,12 +14,15 @@
 #define IPCR_TRANSFER_H
 
 #include "ends.h"
+#include "parts.h"
 
 /* recv copies messages up to this size; larger ones are lent, and read in place. */
 #define IPCR_SMALL 8192
 
-/* What recv and peek return: the length, the encoding above it, and whether the message is lent. */
+/* What recv and peek return: the length; above it, but for raw bytes, the encoding and an eighth of the skew
+ * of the payload (ipcr_skew_at); and whether the message is lent. */
 #define IPCR_RESULT_ENCODING_SHIFT 48
+#define IPCR_RESULT_SKEW_SHIFT 56
 #define IPCR_RESULT_LENT (INT64_C(1) << 62)
 
 /* Sender.  ipcr_send_bytes is ipcr_send of type 0, encoding bytes: two arguments less to convert for the binding's
@@ -28,9 +31,24 @@ int ipcr_send_bytes(struct ipcr_end *e, const char *message, uint64_t length);
 int ipcr_send(struct ipcr_end *e, const char *message, uint64_t length, uint64_t info);
 int ipcr_send_wait(struct ipcr_end *e, const char *message, uint64_t length, uint64_t info, uint64_t deadline_ns,
                    int resume);
-/* Messages stand end to end; lengths[i] each.  Returns how many were written, published at once. */
-int64_t ipcr_send_many(struct ipcr_end *e, const char *messages, const uint64_t *lengths, uint64_t count,
-                       uint64_t info);
+/* The same for a message made of pieces; the wait is for room for the whole of it. */
+int ipcr_send_pieces(struct ipcr_end *e, const struct ipcr_piece *pieces, uint64_t count, uint64_t info);
+int ipcr_send_pieces_wait(struct ipcr_end *e, const struct ipcr_piece *pieces, uint64_t count, uint64_t info,
+                          uint64_t deadline_ns, int resume);
+/* A message larger than the ring, part by part.  IPCR_OK when the receiver has released the last part;
+ * IPCR_PEER_DIED also when a successor threw the rest away.  After IPCR_FULL, or a wait that was given up, the
+ * message is not sent, unless its last part was published and is still taken. */
+int ipcr_send_parts_wait(struct ipcr_end *e, const struct ipcr_piece *pieces, uint64_t count, uint64_t info,
+                         uint64_t deadline_ns, int resume);
+/* Messages stand end to end, counts[i] pieces and an info each; lengths are those of the pieces.  Returns how many
+ * were written: published every few KiB, so that the receiver can begin, and at the end. */
+#define IPCR_MOST_PIECES 16
+int64_t ipcr_send_many(struct ipcr_end *e, const char *messages, const uint64_t *lengths, const uint64_t *counts,
+                       const uint64_t *infos, uint64_t messages_count);
+/* The same without their standing anywhere.  The end is busy in between. */
+int ipcr_batch_begin(struct ipcr_end *e);
+int ipcr_batch_add(struct ipcr_end *e, const char *message, uint64_t length, uint64_t info);
+void ipcr_batch_end(struct ipcr_end *e);
 /* Room for one more message of this length?  IPCR_OK when there is. */
 int ipcr_room_wait(struct ipcr_end *e, uint64_t length, uint64_t deadline_ns, int resume);
 /* Until the receiver has released everything that was sent: IPCR_OK, or IPCR_FULL at the deadline. */
@@ -52,10 +70,28 @@ struct ipcr_inbox {
 int64_t ipcr_recv_into(struct ipcr_inbox *inbox);
 int64_t ipcr_try_recv_into(struct ipcr_inbox *inbox);
 int64_t ipcr_recv_wait(struct ipcr_end *e, char *out, uint64_t deadline_ns, int resume);
-/* Copy whole messages end to end into out[room], at most `most`; lengths and infos of each.  Returns
- * how many; 0 when the first alone is longer than `room` (peek it). */
-int64_t ipcr_recv_many(struct ipcr_end *e, char *out, uint64_t room, uint64_t *lengths, uint64_t *infos,
-                       uint64_t most);
+/* Copy whole messages end to end into out[room], at most `most`, with the result of each.  Returns how many;
+ * 0 when the first alone is longer than `room` (peek it).  A run of raw bytes is taken, if take_raw says so.  A
+ * run of other messages stays, because decoding them may fail: ipcr_skip takes those that were decoded. */
+int64_t ipcr_recv_many(struct ipcr_end *e, char *out, uint64_t room, int64_t *results, uint64_t most,
+                       bool take_raw);
+int ipcr_skip(struct ipcr_end *e, uint64_t count);
+/* Messages in place.  begin and next return a result and where the payload stands; when begin's is negative
+ * nothing was begun, otherwise the end is busy until `end`.  next steps over the message before, and `taken`
+ * says whether `end` does. */
+int64_t ipcr_reading_begin(struct ipcr_end *e, const char **payload);
+int64_t ipcr_reading_next(struct ipcr_end *e, const char **payload);
+void ipcr_reading_end(struct ipcr_end *e, int taken);
+/* Spin before the next look at an empty ring, if that makes sense. */
+void ipcr_spin_for_data(struct ipcr_end *e);
+/* IPCR_IN_PARTS from any of these: the next message comes in parts.  begin returns its length and encoding as a
+ * result, and may be called again; IPCR_GIVEN_UP when there is none.  read copies the bytes up to `upto` to
+ * out[upto - from] (NULL: nowhere), of which those below ipcr_parts_done are there already, and waits for them;
+ * IPCR_GIVEN_UP when the rest will not come. */
+#define IPCR_MOST_IN_PARTS (UINT64_C(1) << 47)
+int64_t ipcr_parts_begin(struct ipcr_end *e);
+int ipcr_parts_read(struct ipcr_end *e, char *out, uint64_t from, uint64_t upto, uint64_t deadline_ns, int resume);
+uint64_t ipcr_parts_done(const struct ipcr_end *e);
 int ipcr_data_wait(struct ipcr_end *e, uint64_t deadline_ns, int resume);
 int64_t ipcr_peek(struct ipcr_end *e);
 int ipcr_release(struct ipcr_end *e);

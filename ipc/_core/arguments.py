@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 import os
 import re
 import time
 from collections.abc import Iterable
 from typing import Final, Literal
 
+from ipc import errors
 from ipc._core.native import lib
 
 __all__ = [
@@ -20,9 +22,14 @@ __all__ = [
     "Spin",
     "Timeout",
     "accept_mask",
+    "accepted",
     "capacity_bytes",
+    "claim_bytes",
     "deadline_ns",
+    "extent",
     "message_type",
+    "most_bytes",
+    "most_messages",
     "segment_name",
     "spin_ns",
 ]
@@ -35,6 +42,7 @@ DEFAULT_CAPACITY: Final = "1MiB"
 FOREVER_NS: Final = 2**64 - 1
 _SPIN_AUTO: Final = 2**64 - 1
 _LONGEST_SPIN_NS: Final = 50_000_000  # with the slice that follows, still within the 200 ms for signals and death
+_LONGEST_MESSAGE: Final = 2**62
 _LONGEST_NS: Final = 2**62  # 146 years, and no overflow when a slice is added
 
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|TiB)?")
@@ -43,19 +51,23 @@ _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 
 _ENCODINGS: dict[str, int] = {
     "bytes": 1 << lib.IPCR_BYTES,
-    "pickle": 1 << lib.IPCR_PICKLE,
+    "pickle": 1 << lib.IPCR_PICKLE | 1 << lib.IPCR_PICKLE_BUFFERS,
     "array": 1 << lib.IPCR_ARRAY,
 }
 ALL_ENCODINGS: Final[int] = sum(_ENCODINGS.values())
 
 
+def _size(text: str, what: str) -> int:
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{what}={text!r} is no size; write a number of bytes or, say, '64KiB' or '4MiB'")
+    return int(match[1]) * _UNITS[match[2]]
+
+
 def capacity_bytes(capacity: object) -> int:
     """Bytes for an int or a text like "4MiB", rounded up to a power of two of at least a page."""
     if isinstance(capacity, str):
-        match = _SIZE.fullmatch(capacity.strip())
-        if match is None:
-            raise ValueError(f"capacity={capacity!r} is no size; write a number of bytes or, say, '64KiB' or '4MiB'")
-        wanted = int(match[1]) * _UNITS[match[2]]
+        wanted = _size(capacity, "capacity")
     elif isinstance(capacity, int) and not isinstance(capacity, bool):
         wanted = capacity
     else:
@@ -125,6 +137,50 @@ def accept_mask(accept: Accept) -> int:
     if unknown or not kinds:
         raise ValueError(f"accept={accept!r} must be some of {', '.join(map(repr, _ENCODINGS))}")
     return sum(_ENCODINGS[kind] for kind in kinds)
+
+
+def _count(value: object, what: str, least: int) -> int:
+    if isinstance(value, bool):
+        raise TypeError(f"{what} must be an int, not {value!r}")
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]  # numpy's integers as well
+    except TypeError:
+        raise TypeError(f"{what} must be an int, not {type(value).__name__}") from None
+    if number < least:
+        raise ValueError(f"{what}={number} must be {least} or more")
+    return number
+
+
+def most_messages(value: object) -> int:
+    """How many messages a batch may have."""
+    return _count(value, "max", 1)
+
+
+def most_bytes(value: object) -> int:
+    """How long a message may be that a receiver takes; None for any length, and text such as "4MiB" is fine."""
+    if value is None:
+        return _LONGEST_MESSAGE
+    if isinstance(value, str):
+        return _size(value, "max_message")
+    return min(_count(value, "max_message", 0), _LONGEST_MESSAGE)
+
+
+def claim_bytes(value: object) -> int:
+    """How many bytes of a ring to lend."""
+    nbytes = _count(value, "nbytes", 0)
+    if nbytes > (most := lib.IPCR_MAX_CAPACITY - lib.IPCR_RECORD_HEADER):
+        raise errors.MessageTooLargeError(f"nbytes={nbytes} is more than any ring can carry: {most}")
+    return nbytes
+
+
+def extent(value: object) -> int:
+    """One number of an array's shape."""
+    return _count(value, "shape", 0)
+
+
+def accepted(mask: int) -> list[str]:
+    """What an accept mask stands for."""
+    return [kind for kind, bits in _ENCODINGS.items() if mask & bits]
 
 
 def message_type(value: object) -> int:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 from ipc import errors
 from ipc._core import observe, parcels
-from ipc._core.native import check, ffi, lib, raise_status
+from ipc._core.native import EndRoot, check, fast, ffi, lib, raise_status
 from ipc._core.segment import Segment
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _E = TypeVar("_E", bound="End")
 open_ends: weakref.WeakSet[End] = weakref.WeakSet()
 
 
-class End:
+class End(EndRoot):
     """One end of a ring.  One process and one thread at a time, else BusyError; close() may come from any thread."""
 
     __slots__ = ("__weakref__", "_closed_because", "_handle", "_label", "_segment", "_spin")
@@ -69,6 +69,11 @@ class End:
 
     def _set_up(self) -> None:
         """For subclasses: state that is not handed over."""
+
+    def _go_fast(self, most: int) -> None:
+        """Let the accelerator do messages of up to `most` bytes; -1: none."""
+        if fast is not None:
+            self._bind(int(ffi.cast("uintptr_t", self._handle)), most)
 
     @classmethod
     def _open(cls, segment: Segment, spin_ns: int) -> Self:
@@ -128,6 +133,8 @@ class End:
                 warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
             self._closed_because = "it was collected"
             lib.ipcr_end_close(handle, True)
+        if fast is not None:
+            self._bind(0, -1)
         self._handle = None
         lib.ipcr_end_free(handle)
 

@@ -1,33 +1,58 @@
-"""Messages: any object in, the same object out.  How each is encoded is decided per message.
+"""Messages: any object in, the same object out.  How each is encoded is decided per message (see encoding.py).
 
-bytes, bytearray and memoryview travel as they are, and arrive as bytes; anything else travels as pickle protocol 5.
-The hot cases (exact bytes, nothing in the way) are one Python frame and one or two native calls; everything else falls
-through to the methods below them.
+With the accelerator, `send`, `recv`, `send_many`, `recv_many` and `__next__` begin in native/fast_ends.c, which does
+exact bytes that can go or come at once; everything else comes here, where cffi does it all.
 """
 
 from __future__ import annotations
 
-import pickle
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, TypeVar, overload
 
 from ipc import errors
 from ipc._core import arguments
-from ipc._core.native import ffi, lib
-from ipc._core.transfer import ENCODING_SHIFT, LENGTH, LENT, SMALL, Inbox, ReceivingEnd, SendingEnd, as_bytes
+from ipc._core import encoding as encodings
+from ipc._core.assembly import Assembly
+from ipc._core.batches import Batch, Scratch
+from ipc._core.encoding import Encoded, encode
+from ipc._core.lending import Claim, Loan, Peek
+from ipc._core.native import accelerate, ffi, lib
+from ipc._core.transfer import ENCODING_SHIFT, LENGTH, LENT, SKEW_SHIFT, SMALL, Inbox, ReceivingEnd, SendingEnd
 
-__all__ = ["MessageReceiver", "MessageSender"]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import DTypeLike
+
+__all__ = ["Envelope", "MessageReceiver", "MessageSender"]
 
 _T = TypeVar("_T")
 _D = TypeVar("_D")
 
-_send = lib.ipcr_send
+_OK = lib.IPCR_OK
+_FULL = lib.IPCR_FULL
+_EMPTY = lib.IPCR_EMPTY
+_NOT_TAKEN = lib.IPCR_NOT_TAKEN
+_TOO_LARGE = lib.IPCR_TOO_LARGE
+_IN_PARTS = lib.IPCR_IN_PARTS
+_GIVEN_UP = lib.IPCR_GIVEN_UP
+
 _send_bytes = lib.ipcr_send_bytes
 _recv = lib.ipcr_recv_into
 
-_RAW = (bytes, bytearray, memoryview)
-_ENCODING_NAMES = {lib.IPCR_BYTES: "bytes", lib.IPCR_PICKLE: "pickle", lib.IPCR_ARRAY: "array"}
-_PICKLED = lib.IPCR_PICKLE << 32
-_KNOWN = 1 << lib.IPCR_BYTES | 1 << lib.IPCR_PICKLE
+_NO_WAIT = 1  # a deadline that has passed
+_ALIGNMENT = lib.IPCR_DATA_ALIGNMENT
+
+
+class Envelope(NamedTuple):
+    """A message, and what came with it."""
+
+    message: Any
+    type: int
+    """The 32 bits that the sender gave."""
+    sequence: int
+    """The message's number in its channel: from 0, without gaps, also across successors of either side."""
 
 
 class MessageSender(SendingEnd, Generic[_T]):
@@ -35,81 +60,255 @@ class MessageSender(SendingEnd, Generic[_T]):
 
     __slots__ = ()
 
-    if TYPE_CHECKING:
+    def _set_up(self) -> None:
+        super()._set_up()
+        self._go_fast(arguments.most_bytes(None))
 
-        def send(self, obj: _T, *, type: int = 0, timeout: float | None = None) -> None: ...
+    def send(self, obj: _T, *, type: int = 0, timeout: float | None = None) -> None:
+        """Send one message, waiting for room.
 
-    else:
-        # The options are keyword-only for type checkers, and should be here: but CPython 3.11 and 3.12 call functions
-        # without keyword-only parameters by a shorter way, which is a third of this call (2.84 M/s against 3.86 M/s).
-        def send(self, obj: _T, type: int = 0, timeout: float | None = None) -> None:
-            """Send one message, waiting for room.
+        Either the whole message is sent or none of it is ever received; once this returns, the message survives the
+        death of this process.  Mutating `obj` afterwards changes nothing.
 
-            Either the whole message is sent or the channel is unchanged; once this returns, the message survives the
-            death of this process.  Mutating `obj` afterwards changes nothing.
+        A message larger than the channel goes in parts, and streams through: this call returns when the receiver has
+        taken the last one.  (If it is given up while only that last part is waiting to be taken, it may still be.)
 
-            Args:
-              obj: bytes, bytearray and memoryview go as they are; anything else is pickled.
-              type: 32 bits that the application may use.
-              timeout: seconds; None waits without limit, 0 never waits.
+        Args:
+          obj: bytes, bytearray and memoryview go as they are; numpy arrays without Python objects as their memory, of
+            any shape and dtype, C and Fortran order kept; anything else as pickle protocol 5, with its buffers out of
+            band.
+          type: 32 bits that the application may use; `recv_envelope` shows them.
+          timeout: seconds; None waits without limit, 0 never waits.
 
-            Raises:
-              TimeoutError: no room within `timeout`.
-              MessageTooLargeError: the message can never fit; the text names the limit and the capacity to ask for.
-              PeerDiedError: the receiver died, and there is no room to leave the message for a successor.
-              EndOfChannel: the receiver closed.
-              BusyError: another thread, or another process that is alive, is using this end.
-            """
-            if obj.__class__ is bytes and timeout is None and type == 0:
-                status = _send_bytes(self._handle, obj, len(obj))
-                if status:
-                    self._put(obj, len(obj), 0, None, status)
+        Raises:
+          TimeoutError: no room within `timeout`; nothing was sent.
+          PeerDiedError: the receiver died, and there is no room to leave the message for a successor; or it died
+            before it had all parts of a large one.
+          EndOfChannel: the receiver closed.
+          BusyError: another thread, or another process that is alive, is using this end.
+        """
+        if obj.__class__ is bytes and timeout is None and type == 0:
+            status = _send_bytes(self._handle, obj, len(obj))  # type: ignore[arg-type]
+            if status == _OK:
                 return
-            arguments.deadline_ns(timeout)  # a wrong one is said before anything is sent
-            data, info = _encode(obj, type)
-            status = _send(self._handle, data, len(data), info)
-            if status:
-                self._put(data, len(data), info, timeout, status)
+        self._post(obj, arguments.message_type(type), timeout, wait=True)
 
     def try_send(self, obj: _T, *, type: int = 0) -> bool:
-        """Send one message if there is room now; whether it was sent.  Raises as `send`, but never waits."""
-        data, info = _encode(obj, type)
-        return self._try_put(data, len(data), info)
+        """Send one message if there is room now; whether it was sent.
+
+        Raises as `send`, but never waits; and MessageTooLargeError for a message that would have to go in parts.
+        """
+        if self._post(obj, arguments.message_type(type), 0, wait=False):
+            return True
+        self._peer_must_live()
+        return False
+
+    def send_many(self, objs: Iterable[_T], *, type: int = 0, timeout: float | None = None) -> int:
+        """Send messages, in one native call per batch, and wake the receiver once for each; returns how many.
+
+        A list or a tuple is fastest.  Other iterables are read ahead by at most 64 KiB of messages, or as far as they
+        get in a millisecond.  Large messages go as `send` sends them.
+
+        Args:
+          objs: what to send.
+          type: 32 bits, the same for all.
+          timeout: seconds for all of them; None waits without limit, 0 never waits.
+
+        Raises:
+          What `send` raises.  The messages before the one that failed were sent; the error's `sent` says how many.
+        """
+        return self._send_many_over_cffi(objs, type=type, timeout=timeout)
+
+    def _send_many_over_cffi(
+        self, objs: Iterable[_T], *, type: int = 0, timeout: float | None = None, _start: int = 0
+    ) -> int:
+        info = arguments.message_type(type)
+        deadline = arguments.deadline_ns(timeout)
+        batch = Batch(self, info, deadline)
+        batch.sent = _start
+        try:
+            if isinstance(objs, (list, tuple)):
+                batch.add_all(objs[_start:] if _start else objs)
+            else:
+                batch.add_slowly(objs)
+        except BaseException as error:
+            error.sent = batch.sent  # type: ignore[attr-defined]
+            raise
+        return batch.sent
+
+    def _post(self, obj: Any, info: int, timeout: float | None, *, wait: bool) -> bool:
+        """Encode one message and send it; whether there was room."""
+        deadline = arguments.deadline_ns(timeout)
+        if encodings.is_strided_array(obj):
+            head = encodings.array_head(obj.dtype, obj.shape, False)
+            assert head is not None
+            if len(head) + _ALIGNMENT + obj.nbytes <= self._attached().capacity - lib.IPCR_RECORD_HEADER:
+                try:
+                    with self._claim_array(obj.shape, obj.dtype, info, timeout) as there:
+                        there[...] = obj  # the one copy
+                except errors.TimeoutError:
+                    if wait:
+                        raise
+                    return False
+                return True
+        return self._post_encoded(encode(obj), info, deadline, wait=wait)
+
+    def _post_encoded(self, message: Encoded, info: int, deadline: int, *, wait: bool) -> bool:
+        encoding, first, rest = message
+        count = 1 + len(rest)
+        pieces = ffi.new("struct ipcr_piece[]", count)
+        size, kept = 0, []
+        for i, piece in enumerate((first, *rest)):
+            memory = ffi.from_buffer(piece) if isinstance(piece, bytes) else piece
+            kept.append(memory)  # alive until this returns
+            pieces[i].data = memory
+            pieces[i].length = len(piece)
+            size += len(piece)
+        info |= encoding << 32
+        status = lib.ipcr_send_pieces(self._handle, pieces, count, info)
+        if status == _NOT_TAKEN:
+            self._take()
+            status = lib.ipcr_send_pieces(self._handle, pieces, count, info)
+        if status == _OK:
+            return True
+        if not wait:
+            if status == _FULL:
+                return False
+            self._refuse(status, size)
+        start = time.monotonic_ns()
+        if status == _TOO_LARGE:
+            status = self._wait(lib.ipcr_send_parts_wait, pieces, count, info, deadline)
+            if status == _FULL:
+                self._timed_out(
+                    f"the receiver did not take a message of {size} bytes, larger than the ring,", deadline, start
+                )
+            if status == lib.IPCR_PEER_DIED:
+                raise errors.PeerDiedError(
+                    f"{self}: the receiver died before it had all of a message of {size} bytes; it was not sent"
+                )
+        elif status == _FULL:
+            status = self._wait(lib.ipcr_send_pieces_wait, pieces, count, info, deadline)
+            if status == _FULL:
+                self._timed_out(f"no room for {size} bytes", deadline, start)
+        if status != _OK:
+            self._refuse(status, size)
+        return True
+
+    # --- zero copy ----------------------------------------------------------------------------------------------
+
+    @overload
+    def claim(self, shape: int, *, type: int = 0, timeout: float | None = None) -> Claim[memoryview]: ...
+    @overload
+    def claim(self, *, nbytes: int, type: int = 0, timeout: float | None = None) -> Claim[memoryview]: ...
+    @overload
+    def claim(
+        self, shape: int | Sequence[int], dtype: DTypeLike, *, type: int = 0, timeout: float | None = None
+    ) -> Claim[np.ndarray[Any, Any]]: ...
+    def claim(
+        self,
+        shape: Any = None,
+        dtype: Any = None,
+        *,
+        nbytes: int | None = None,
+        type: int = 0,
+        timeout: float | None = None,
+    ) -> Claim[Any]:
+        """Lend memory straight in the ring, to be sent without a copy at the end of its `with`.
+
+            with tx.claim((480, 640, 3), "uint8") as frame:
+                camera.read_into(frame)
+
+        The array (or, for `claim(nbytes)`, the memoryview) holds old bytes at first.  Nothing is sent if the body of
+        the `with` raises.  Waits for room as `send` does.  While memory is lent, other calls raise BusyError.
+
+        Args:
+          shape: an int or a sequence of ints; without a dtype, a number of bytes.
+          dtype: of numpy, without Python objects.
+          nbytes: a number of bytes, in place of shape and dtype.
+          type: 32 bits that the application may use.
+          timeout: seconds to wait for room.
+
+        Raises:
+          MessageTooLargeError: it can never fit; `send` splits such a message.
+          BusyError: at the end of the `with`, something made from the memory is still alive; nothing was sent.
+          TimeoutError, PeerDiedError, EndOfChannel: as `send`.
+        """
+        info = arguments.message_type(type)
+        if dtype is None:
+            size = arguments.claim_bytes(shape if nbytes is None else nbytes)
+            return Claim(self, size, timeout, info, _memory)
+        if nbytes is not None:
+            raise TypeError("claim() takes nbytes, or a shape and a dtype, not both")
+        import numpy as np
+
+        shape = tuple(shape) if isinstance(shape, Iterable) else (shape,)
+        return self._claim_array(tuple(arguments.extent(n) for n in shape), np.dtype(dtype), info, timeout)
+
+    def _claim_array(
+        self, shape: tuple[int, ...], dtype: np.dtype[Any], info: int, timeout: float | None
+    ) -> Claim[np.ndarray[Any, Any]]:
+        head = encodings.array_head(dtype, shape, False)
+        if head is None:
+            raise TypeError(f"dtype={dtype} can't be lent: it holds Python objects, or takes no memory, or has no name")
+        nbytes = math.prod(shape) * dtype.itemsize
+
+        def lend(loan: Loan) -> np.ndarray[Any, Any]:
+            import numpy as np
+
+            loan.memory[: len(head)] = head
+            at = encodings.data_at(len(head), loan.skew)
+            loan.used = at + nbytes
+            return loan.as_array(lambda memory: np.ndarray(shape, dtype, memory, at))  # type: ignore[no-any-return]
+
+        most = arguments.claim_bytes(len(head) + _ALIGNMENT + nbytes)
+        return Claim(self, most, timeout, info | encodings.ARRAY << 32, lend)
 
 
-def _encode(obj: Any, type: int) -> tuple[Any, int]:
-    """The bytes of a message, and its type and encoding in one word."""
-    info = arguments.message_type(type) if type != 0 or type.__class__ is not int else 0
-    if obj.__class__ in _RAW:
-        return as_bytes(obj), info
-    return pickle.dumps(obj, protocol=5), info | _PICKLED
+def _memory(loan: Loan) -> memoryview:
+    return loan.memory
 
 
 class MessageReceiver(ReceivingEnd, Generic[_T]):
     """The methods of `ipc.Receiver`."""
 
-    __slots__ = ("_accept",)
+    __slots__ = ("_accept", "_assembly", "_most", "_scratch")
 
     _accept: int
+    _most: int
+    _assembly: Assembly | None
+    _scratch: Scratch | None
 
     def _set_up(self) -> None:
         super()._set_up()
-        self._accept = arguments.ALL_ENCODINGS
+        self._assembly = None
+        self._scratch = None
+        self._set_state((arguments.ALL_ENCODINGS, arguments.most_bytes(None)))
 
-    def _state(self) -> int:
-        return self._accept
+    def _state(self) -> tuple[int, int]:
+        return self._accept, self._most
 
-    def _set_state(self, state: int) -> None:
-        self._accept = state
-        if not state & 1:
-            self._inbox = None  # and so no fast case, which would not ask
+    def _set_state(self, state: tuple[int, int]) -> None:
+        self._accept, self._most = state
+        self._set_pace()
+
+    def _set_pace(self) -> None:
+        """Choose between the fast cases, which ask nothing, and the ones that look at everything."""
+        plain = self._is_plain()
+        self._inbox = self._new_inbox() if plain else None
+        self._go_fast(self._most if plain else -1)
+
+    def _is_plain(self) -> bool:
+        return bool(self._accept & 1) and self._most >= SMALL and self._assembly is None
 
     def _return(self, inbox: Inbox) -> None:
-        if self._accept & 1:
+        if self._is_plain():
             self._inbox = inbox
 
     def recv(self, timeout: float | None = None) -> _T:
         """Take the next message, waiting for one.
+
+        Bytes-like objects arrive as bytes; arrays own their memory.  A message in parts whose rest does not come within
+        `timeout` is gone on with by the next call.
 
         Args:
           timeout: seconds; None waits without limit, 0 never waits.
@@ -119,14 +318,16 @@ class MessageReceiver(ReceivingEnd, Generic[_T]):
           EndOfChannel: the sender closed, and everything was taken.
           PeerDiedError: the sender died, and everything it had sent was taken.
           RefusedEncodingError: a message that `accept=` leaves out; it was taken, and not decoded.
+          MessageTooLargeError: a message longer than `max_message`; it was taken, and not decoded.
           BusyError: another thread, or another process that is alive, is using this end.
         """
         inbox = self._inbox
         if inbox is None or timeout is not None:
-            arguments.deadline_ns(timeout)  # a wrong one is said before anything is taken
+            deadline = arguments.deadline_ns(timeout)
             inbox = self._borrow()
         else:
             self._inbox = None
+            deadline = arguments.FOREVER_NS
             result = _recv(inbox[0])
             if 0 <= result <= SMALL:
                 message = inbox[1][:result]
@@ -134,51 +335,199 @@ class MessageReceiver(ReceivingEnd, Generic[_T]):
                 return message  # type: ignore[no-any-return]
             if result >= 0:
                 return self._decode(inbox, result)
-        return self._decode(inbox, self._get(inbox, timeout))
+        return self._receive(inbox, deadline)
 
     def try_recv(self, default: _D | None = None) -> _T | _D | None:
         """Take the next message if there is one now, else `default`.  Raises as `recv`, but never waits."""
         inbox = self._borrow()
-        result = self._try_get(inbox)
-        if result is None:
-            self._return(inbox)
-            return default
-        return self._decode(inbox, result)
+        decoding = False
+        try:
+            while True:
+                result = self._try(inbox)
+                if result == _IN_PARTS:
+                    try:
+                        return self._assemble(_NO_WAIT)  # type: ignore[no-any-return]
+                    except _NotYet:
+                        result = _EMPTY
+                    except _GivenUp:
+                        continue
+                if result == _EMPTY:
+                    self._peer_must_live()
+                    return default
+                if result < 0:
+                    self._raise(result)
+                decoding = True  # and giving the inbox back
+                return self._decode(inbox, result)
+        finally:
+            if not decoding:
+                self._return(inbox)
+
+    def recv_envelope(self, timeout: float | None = None) -> Envelope:
+        """Take the next message as `recv` does, with its type and its number."""
+        message = self.recv(timeout)
+        return Envelope(message, lib.ipcr_last_info(self._handle) & 0xFFFFFFFF, lib.ipcr_last_sequence(self._handle))
+
+    def _receive(self, inbox: Inbox, deadline: int) -> _T:
+        """The next message, however long it takes to come; gives the inbox back."""
+        start = time.monotonic_ns()
+        decoding = False
+        try:
+            while True:
+                result = self._wait(lib.ipcr_recv_wait, inbox[0].bytes, deadline)
+                if result == _IN_PARTS:
+                    try:
+                        return self._assemble(deadline)  # type: ignore[no-any-return]
+                    except _NotYet:
+                        result = _EMPTY
+                    except _GivenUp:
+                        continue
+                if result == _EMPTY:
+                    self._timed_out("no message", deadline, start)
+                if result < 0:
+                    self._raise(result)
+                decoding = True  # and giving the inbox back
+                return self._decode(inbox, result)
+        finally:
+            if not decoding:
+                self._return(inbox)
+
+    def _raise(self, status: int) -> NoReturn:
+        if self._assembly is not None and status != lib.IPCR_BUSY:
+            self._assembly = None  # whatever came of it: there will be no more
+            self._set_pace()
+        super()._raise(status)
+
+    # --- decoding -----------------------------------------------------------------------------------------------
 
     def _decode(self, inbox: Inbox, result: int) -> _T:
-        size, encoding = result & LENGTH, (result >> ENCODING_SHIFT) & 0xFF
+        """What stands in the inbox, or is lent; gives both back."""
         lent = result & LENT
         try:
-            self._admit(encoding, size)
-            data = ffi.buffer(lib.ipcr_lent(self._handle) if lent else inbox[0].bytes, size)
-            if encoding == lib.IPCR_BYTES:
-                return data[:]  # type: ignore[no-any-return]
-            return pickle.loads(data)  # type: ignore[no-any-return]
+            memory = lib.ipcr_lent(self._handle) if lent else inbox[0].bytes
+            return self._decoded(ffi.buffer(memory, result & LENGTH), result)
         finally:
             if lent:
                 self._give_back()
             self._return(inbox)
 
-    def _admit(self, encoding: int, size: int) -> None:
-        name = _ENCODING_NAMES.get(encoding, f"number {encoding}")
-        if not _KNOWN >> encoding & 1:
-            raise errors.RefusedEncodingError(
-                f"{self}: a message of {size} bytes has encoding {name}, which this release can't decode; it was "
-                "dropped.  Use the same release on both sides"
+    def _decoded(self, memory: Any, result: int) -> _T:
+        size, encoding = result & LENGTH, (result >> ENCODING_SHIFT) & 0xFF
+        refusal = self._refusal(encoding, size)
+        if refusal is not None:
+            raise refusal
+        return encodings.decode(encoding, memory, size, 8 * (result >> SKEW_SHIFT & 7))  # type: ignore[no-any-return]
+
+    def _refusal(self, encoding: int, size: int) -> errors.IpcError | None:
+        """Why a message is not decoded; None if it is."""
+        if encoding not in encodings.NAMES:
+            return errors.RefusedEncodingError(
+                f"{self}: a message of {size} bytes has encoding number {encoding}, which this release can't decode; "
+                "it was dropped.  Use the same release on both sides"
             )
+        name = encodings.NAMES[encoding]
         if not self._accept >> encoding & 1:
-            accepted = ", ".join(repr(kind) for bit, kind in _ENCODING_NAMES.items() if self._accept >> bit & 1)
-            raise errors.RefusedEncodingError(
+            accepted = ", ".join(repr(kind) for kind in arguments.accepted(self._accept))
+            return errors.RefusedEncodingError(
                 f"{self}: a message of {size} bytes has encoding {name!r}, and accept= allows {accepted}; "
                 "it was dropped"
             )
+        if size > self._most:
+            return errors.MessageTooLargeError(
+                f"{self}: a message of {size} bytes is longer than max_message={self._most}; it was dropped"
+            )
+        return None
 
     def _give_back(self) -> None:
         status = lib.ipcr_release(self._handle)
-        if status not in {lib.IPCR_OK, lib.IPCR_CLOSED}:  # closed by what was unpickled, or by another thread
+        if status not in {_OK, lib.IPCR_CLOSED}:  # closed by what was unpickled, or by another thread
             self._raise(status)
 
-    def __iter__(self) -> MessageReceiver[_T]:
+    def _assemble(self, deadline: int) -> Any:
+        """Go on with a message in parts.  _NotYet when more of it must come, _GivenUp when no more will."""
+        result = int(lib.ipcr_parts_begin(self._handle))
+        if result in {_GIVEN_UP, _EMPTY}:
+            raise _GivenUp
+        if result < 0:
+            self._raise(result)
+        assembly, self._assembly = self._assembly, None
+        if lib.ipcr_parts_done(self._handle) == 0:
+            size, encoding = result & LENGTH, result >> ENCODING_SHIFT & 0xFF
+            assembly = Assembly(encoding, size, self._refusal(encoding, size))
+        elif assembly is None:
+            self._raise(lib.IPCR_BUSY)
+        try:
+            status = assembly.read(self._wait, self._handle, deadline)
+        except BaseException:
+            self._assembly = assembly  # a signal's handler raised: the next call goes on
+            self._set_pace()
+            raise
+        if status == _OK:
+            self._set_pace()
+            if assembly.refusal is not None:
+                raise assembly.refusal
+            return assembly.message
+        self._assembly = assembly
+        self._set_pace()
+        if status == _EMPTY:
+            raise _NotYet
+        if status == _GIVEN_UP:
+            self._assembly = None
+            self._set_pace()
+            raise _GivenUp
+        self._raise(status)
+
+    # --- batches and iteration ----------------------------------------------------------------------------------
+
+    def recv_many(self, max: int = 1024, timeout: float | None = None) -> list[_T]:
+        """Take what is there, at least one message and at most `max`, waiting only for the first.
+
+        A batch ends before a message that can't be decoded, or comes in parts; the next call meets it first.
+
+        Args:
+          max: how many messages at most, 1 or more.
+          timeout: seconds to wait for the first; None waits without limit, 0 never waits.
+
+        Raises:
+          What `recv` raises, of the first message.
+        """
+        most = arguments.most_messages(max)
+        deadline = arguments.deadline_ns(timeout)
+        scratch, self._scratch = self._scratch, None
+        if scratch is None:
+            scratch = Scratch(self._attached().capacity)
+        take_raw = bool(self._accept & 1) and self._most >= scratch.room
+        try:
+            count = scratch.fill(self._handle, most, take_raw=take_raw)
+            if count == _NOT_TAKEN:
+                self._take()
+                count = scratch.fill(self._handle, most, take_raw=take_raw)
+            if count == _EMPTY and self._wait(lib.ipcr_data_wait, deadline) == _OK:
+                count = scratch.fill(self._handle, most, take_raw=take_raw)
+            if count > 0:
+                return scratch.split(count) if take_raw and scratch.is_raw() else self._unpack(scratch, count)
+        finally:
+            self._scratch = scratch
+        return [self._receive(self._borrow(), deadline)]  # large, in parts, or to say why there is none
+
+    def _unpack(self, scratch: Scratch, count: int) -> list[_T]:
+        """Decode what was copied, and take from the ring what was decoded, or refused."""
+        messages: list[_T] = []
+        taken = 0
+        try:
+            for memory, result in scratch.messages(count):
+                messages.append(self._decoded(memory, result))
+                taken += 1
+        except Exception:
+            if not messages:
+                taken = 1  # as recv: it is dropped
+                raise
+        finally:
+            status = lib.ipcr_skip(self._handle, taken)
+            if status not in {_OK, lib.IPCR_CLOSED}:  # closed by what was unpickled, or by another thread
+                self._raise(status)
+        return messages
+
+    def __iter__(self) -> Iterator[_T]:
         return self
 
     def __next__(self) -> _T:
@@ -186,3 +535,44 @@ class MessageReceiver(ReceivingEnd, Generic[_T]):
             return self.recv()
         except errors.EndOfChannel:
             raise StopIteration from None
+
+    # --- zero copy ----------------------------------------------------------------------------------------------
+
+    def view(self, timeout: float | None = None) -> Peek[Any]:
+        """Lend the next message, read-only, straight from the ring: `with rx.view() as frame: ...`.
+
+        An array comes as an array, raw bytes as a memoryview, and anything else as `recv` would give it.  The message
+        is taken, and its space given back, at the end of the `with`; then the array is empty, and what else was made
+        from it (a slice, say) must be gone.  While a message is lent, other calls raise BusyError.  Waits as `recv`
+        does.
+
+        Raises:
+          MessageTooLargeError: the message came in parts; it stays, and `recv` takes it.
+          BusyError: at the end of the `with`, something made from the memory is still alive; the message was taken.
+          Otherwise what `recv` raises.
+        """
+        return Peek(self, timeout, self._show)
+
+    def _show(self, loan: Loan, result: int) -> Any:
+        size, encoding = result & LENGTH, (result >> ENCODING_SHIFT) & 0xFF
+        if encoding in {encodings.BYTES, encodings.ARRAY}:
+            refusal = self._refusal(encoding, size)
+            if refusal is not None:
+                raise refusal
+        if encoding == encodings.BYTES:
+            return loan.memory
+        if encoding == encodings.ARRAY:
+            return loan.as_array(lambda memory: encodings.array_at(memory, size, loan.skew))
+        return self._decoded(loan.memory, result)
+
+
+class _NotYet(Exception):
+    """More of the message must come."""
+
+
+class _GivenUp(Exception):
+    """No more of the message will come; something else stands in the ring."""
+
+
+accelerate(MessageSender, "send", "send_many")
+accelerate(MessageReceiver, "recv", "recv_many", "__next__")

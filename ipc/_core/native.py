@@ -4,12 +4,51 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ipc import errors
 from ipc._core._native import ffi, lib
 
-__all__ = ["check", "ffi", "lib", "raise_status"]
+__all__ = ["EndRoot", "accelerate", "check", "fast", "ffi", "lib", "raise_status"]
+
+
+# --- the accelerator --------------------------------------------------------------------------------------------
+
+
+def _find_accelerator() -> Any:
+    """The extension that makes the hottest calls faster; everything works without it."""
+    if os.environ.get("IPC_PURE_CFFI", "0") not in {"", "0"}:
+        return None
+    try:
+        from ipc._core import _fast
+
+        _fast.connect(int(ffi.cast("uintptr_t", lib.ipcr_fast_calls())))
+    except ImportError:  # not built, or left over from another build
+        return None
+    return _fast
+
+
+fast = _find_accelerator()
+
+# What every end's class is made from.
+if TYPE_CHECKING:
+    from ipc._core._fast import End as EndRoot
+else:
+    EndRoot = object if fast is None else fast.End
+
+
+def accelerate(cls: type, *names: str) -> None:
+    """Put the accelerator's methods in place of ours, which become what they fall back to."""
+    if fast is None:
+        return
+    for name in names:
+        ours = cls.__dict__[name]
+        if f"_{name}_over_cffi" not in cls.__dict__:
+            setattr(cls, f"_{name}_over_cffi", ours)
+        setattr(cls, name, fast.method(name, ours.__doc__ or ""))
+
+
+# --- results ----------------------------------------------------------------------------------------------------
 
 # result -> (exception, what it means and what to do)
 _MEANINGS: dict[int, tuple[type[errors.IpcError], str]] = {
@@ -50,6 +89,7 @@ _MEANINGS: dict[int, tuple[type[errors.IpcError], str]] = {
         errors.IncompatibleFormatError,
         "was made in another time namespace, whose clock differs; attach from the same one",
     ),
+    lib.IPCR_IN_PARTS: (errors.CorruptSegmentError, "holds a part of a message where there can be none"),
     lib.IPCR_LENT: (errors.BusyError, "has lent out a claim or a view; end its `with` block first"),
     lib.IPCR_NAME_BUSY: (errors.BusyError, "is being removed by a process that does not go on; try again"),
     lib.IPCR_IN_USE: (

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 
 from ipc import errors
 from ipc._core import arguments, observe, parcels
-from ipc._core.lending import Claim, Peek
+from ipc._core.encoding import as_bytes
+from ipc._core.lending import Claim, Loan, Peek
 from ipc._core.native import ffi, lib
 from ipc._core.segment import Segment
-from ipc._core.transfer import LENGTH, LENT, Inbox, ReceivingEnd, SendingEnd, as_bytes
+from ipc._core.transfer import LENGTH, LENT, Inbox, ReceivingEnd, SendingEnd
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -75,6 +76,7 @@ class RingWriter(SendingEnd):
         deadline = arguments.deadline_ns(timeout)
         parts = [data if isinstance(data, bytes) else ffi.buffer(data)[:] for data in map(as_bytes, messages)]
         lengths = array("Q", map(len, parts))
+        ones, infos = array("Q", [1]) * len(parts), bytes(8 * len(parts))
         joined = b"".join(parts)
         at_message, at_byte = 0, 0
         start = time.monotonic_ns()
@@ -84,8 +86,9 @@ class RingWriter(SendingEnd):
                     self._handle,
                     ffi.from_buffer("char[]", joined) + at_byte,
                     ffi.from_buffer("uint64_t[]", lengths) + at_message,
+                    ffi.from_buffer("uint64_t[]", ones) + at_message,
+                    ffi.from_buffer("uint64_t[]", infos) + at_message,
                     len(parts) - at_message,
-                    0,
                 )
                 if done > 0:
                     at_byte += sum(lengths[at_message : at_message + done])
@@ -107,41 +110,13 @@ class RingWriter(SendingEnd):
             raise
         return at_message
 
-    def claim(self, nbytes: int, timeout: float | None = None) -> Claim:
+    def claim(self, nbytes: int, timeout: float | None = None) -> Claim[memoryview]:
         """Lend `nbytes` of writable memory straight in the ring: `with writer.claim(64) as memory: ...`.
 
         The message is written at the end of the `with`, without a copy, or not at all if its body raised.  Waits for
         room as `write` does.
         """
-        if isinstance(nbytes, bool) or not isinstance(nbytes, int):
-            raise TypeError(f"nbytes must be an int, not {type(nbytes).__name__}")
-        if nbytes < 0:
-            raise ValueError(f"nbytes={nbytes} must be 0 or more")
-        if nbytes > (most := lib.IPCR_MAX_CAPACITY - lib.IPCR_RECORD_HEADER):
-            raise errors.MessageTooLargeError(f"nbytes={nbytes} is more than any ring can carry: {most}")
-        return Claim(self, nbytes, timeout)
-
-    def _claim(self, size: int, timeout: float | None) -> tuple[Any, Segment]:
-        deadline = arguments.deadline_ns(timeout)
-        start = time.monotonic_ns()
-        while True:
-            status = lib.ipcr_claim(self._handle, size)
-            if status == _OK:
-                return lib.ipcr_lent(self._handle), self._attached()
-            if status == lib.IPCR_NOT_TAKEN:
-                self._take()
-                continue
-            if status == _FULL:
-                status = self._wait(lib.ipcr_room_wait, size, deadline)
-                if status == _FULL:
-                    self._timed_out(f"no room for {size} bytes", deadline, start)
-            if status != _OK:
-                self._refuse(status, size)
-
-    def _commit(self, size: int) -> None:
-        status = lib.ipcr_commit(self._handle, size, 0)
-        if status != _OK:
-            self._refuse(status, size)
+        return Claim(self, arguments.claim_bytes(nbytes), timeout, 0, _memory)
 
 
 @final
@@ -172,8 +147,19 @@ class RingReader(ReceivingEnd):
     def try_read(self, default: _T | None = None) -> bytes | _T | None:
         """Take the next message if there is one now, else `default`."""
         inbox = self._borrow()
-        result = self._try_get(inbox)
-        return default if result is None else self._bytes(inbox, result)
+        try:
+            result = self._try(inbox)
+            if result == _EMPTY:
+                self._peer_must_live()
+            elif result < 0:
+                self._raise(result)
+        except BaseException:
+            self._return(inbox)
+            raise
+        if result == _EMPTY:
+            self._return(inbox)
+            return default
+        return self._bytes(inbox, result)
 
     def _bytes(self, inbox: Inbox, result: int) -> bytes:
         size = result & LENGTH
@@ -192,18 +178,15 @@ class RingReader(ReceivingEnd):
 
         Raises as `read` does.
         """
-        if isinstance(max, bool) or not isinstance(max, int):
-            raise TypeError(f"max must be an int, not {type(max).__name__}")
-        if max < 1:
-            raise ValueError(f"max={max} must be 1 or more")
+        most = arguments.most_messages(max)
         deadline = arguments.deadline_ns(timeout)
         start = time.monotonic_ns()
         room = min(self._attached().capacity, 2**20)
         out = ffi.new("char[]", room)
-        most = min(max, room // lib.IPCR_RECORD_HEADER)
-        lengths, infos = ffi.new("uint64_t[]", most), ffi.new("uint64_t[]", most)
+        most = min(most, room // lib.IPCR_RECORD_HEADER)
+        lengths = ffi.new("int64_t[]", most)  # of raw bytes, a result is the length
         while True:
-            count = lib.ipcr_recv_many(self._handle, out, room, lengths, infos, most)
+            count = lib.ipcr_recv_many(self._handle, out, room, lengths, most, True)
             if count > 0:
                 return _split(ffi.buffer(out), ffi.unpack(lengths, count))
             if count == 0:  # the first is longer than `room`
@@ -226,34 +209,16 @@ class RingReader(ReceivingEnd):
             except errors.EndOfChannel:
                 return
 
-    def peek(self, timeout: float | None = None) -> Peek:
+    def peek(self, timeout: float | None = None) -> Peek[memoryview]:
         """Lend the next message, read-only, straight from the ring: `with reader.peek() as memory: ...`.
 
         The message is taken, and its space given back, at the end of the `with`.  Waits as `read` does.
         """
-        return Peek(self, timeout)
+        return Peek(self, timeout, _memory)
 
-    def _peek(self, timeout: float | None) -> tuple[Any, int, Segment]:
-        deadline = arguments.deadline_ns(timeout)
-        start = time.monotonic_ns()
-        while True:
-            result = lib.ipcr_peek(self._handle)
-            if result >= 0:
-                return lib.ipcr_lent(self._handle), result & LENGTH, self._attached()
-            if result == lib.IPCR_NOT_TAKEN:
-                self._take()
-                continue
-            if result == _EMPTY:
-                result = self._wait(lib.ipcr_data_wait, deadline)
-                if result == _EMPTY:
-                    self._timed_out("no message", deadline, start)
-            if result < 0:
-                self._raise(int(result))
 
-    def _release(self) -> None:
-        status = lib.ipcr_release(self._handle)
-        if status != _OK:
-            self._raise(status)
+def _memory(loan: Loan, result: int = 0) -> memoryview:
+    return loan.memory
 
 
 def _split(joined: Any, lengths: list[int]) -> list[bytes]:

@@ -9,12 +9,15 @@ from ipc import errors
 from ipc._core import arguments
 from ipc._core.ends import End
 from ipc._core.native import ffi, lib
+from ipc._core.segment import Segment
 
-__all__ = ["ENCODING_SHIFT", "LENGTH", "LENT", "SMALL", "Inbox", "ReceivingEnd", "SendingEnd", "as_bytes"]
+__all__ = ["ENCODING_SHIFT", "LENGTH", "LENT", "SKEW_SHIFT", "SMALL", "Inbox", "ReceivingEnd", "SendingEnd"]
 
-# What a native receive returns: the length, the encoding above it, and whether the message is lent, not copied.
+# What a native receive returns: the length, above it the encoding and an eighth of how far the payload's address is
+# behind a multiple of 64, and whether the message is lent, not copied.
 SMALL: Final[int] = lib.IPCR_SMALL
 ENCODING_SHIFT: Final[int] = lib.IPCR_RESULT_ENCODING_SHIFT
+SKEW_SHIFT: Final[int] = lib.IPCR_RESULT_SKEW_SHIFT
 LENGTH: Final[int] = (1 << ENCODING_SHIFT) - 1
 LENT: Final = 1 << 62
 
@@ -27,21 +30,6 @@ _try_recv = lib.ipcr_try_recv_into
 
 # Where a native receive puts one small message: the struct that it takes, and a buffer over its bytes.
 Inbox = tuple[Any, Any]
-
-
-def as_bytes(data: object) -> Any:
-    """Something that native code reads `len(...)` bytes from, without a copy where there is a way."""
-    if isinstance(data, bytes):
-        return data
-    try:
-        view = memoryview(data)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(
-            f"a ring carries bytes-like objects, not {type(data).__name__}; ipc.channel takes any"
-        ) from None
-    if not view.c_contiguous:
-        return view.tobytes()
-    return ffi.from_buffer(view) if view.nbytes else b""
 
 
 class SendingEnd(End):
@@ -87,6 +75,32 @@ class SendingEnd(End):
                 f"Make it with capacity={arguments.capacity_bytes(size + lib.IPCR_RECORD_HEADER)} or more"
             )
         self._raise(status)
+
+    def _claim(self, size: int, timeout: float | None) -> tuple[Any, Segment]:
+        """The address of `size` bytes of the ring, and what keeps them mapped."""
+        deadline = arguments.deadline_ns(timeout)
+        start = time.monotonic_ns()
+        while True:
+            status = lib.ipcr_claim(self._handle, size)
+            if status == _OK:
+                return lib.ipcr_lent(self._handle), self._attached()
+            if status == lib.IPCR_NOT_TAKEN:
+                self._take()
+                continue
+            if status == _FULL:
+                status = self._wait(lib.ipcr_room_wait, size, deadline)
+                if status == _FULL:
+                    self._timed_out(f"no room for {size} bytes", deadline, start)
+            if status != _OK:
+                self._refuse(status, size)
+
+    def _commit(self, size: int, info: int) -> None:
+        status = lib.ipcr_commit(self._handle, size, info)
+        if status != _OK:
+            self._refuse(status, size)
+
+    def _abort(self) -> None:
+        lib.ipcr_abort(self._handle)
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until the receiver has taken everything that was sent.
@@ -148,18 +162,36 @@ class ReceivingEnd(End):
             raise
         return result
 
-    def _try_get(self, inbox: Inbox) -> int | None:
-        """A result that is not negative, or None when nothing is there."""
+    def _try(self, inbox: Inbox) -> int:
+        """What native code says to a receive that doesn't wait, on an end that was taken."""
         result = int(_try_recv(inbox[0]))
         if result == lib.IPCR_NOT_TAKEN:
             self._take()
             result = int(_try_recv(inbox[0]))
-        if result >= 0:
-            return result
-        if result != _EMPTY:
-            self._raise(result)
-        self._peer_must_live()
-        return None
+        return result
+
+    def _peek(self, timeout: float | None) -> tuple[Any, int, Segment]:
+        """The address of the next message, the result that describes it, and what keeps it mapped."""
+        deadline = arguments.deadline_ns(timeout)
+        start = time.monotonic_ns()
+        while True:
+            result = lib.ipcr_peek(self._handle)
+            if result >= 0:
+                return lib.ipcr_lent(self._handle), int(result), self._attached()
+            if result == lib.IPCR_NOT_TAKEN:
+                self._take()
+                continue
+            if result == _EMPTY:
+                result = self._wait(lib.ipcr_data_wait, deadline)
+                if result == _EMPTY:
+                    self._timed_out("no message", deadline, start)
+            if result < 0:
+                self._raise(int(result))
+
+    def _release(self) -> None:
+        status = lib.ipcr_release(self._handle)
+        if status != _OK:
+            self._raise(status)
 
     def _drain(self) -> bool:
         """Hand out what is in the ring now, then EndOfChannel; whether this process uses the end."""

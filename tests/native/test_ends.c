@@ -1,4 +1,5 @@
 /* test_ends.c - the life of an end: claimed, taken, closed, dead, taken over, forked, handed over. */
+#include "batches.h"
 #include "check.h"
 #include "ends.h"
 #include "registry.h"
@@ -190,7 +191,7 @@ static void a_sender_learns_that_the_receiver_closed(void)
     finish(r, true);
     CHECK_IS(send_text(w, "x"), IPCR_END_OF_CHANNEL);
     CHECK_IS(send_until(w, "x", 1, IPCR_FOREVER), IPCR_END_OF_CHANNEL);
-    CHECK_IS(ipcr_send_many(w, "x", &length, 1, 0), IPCR_END_OF_CHANNEL);
+    CHECK_IS(send_batch(w, "x", &length, 1, 0), IPCR_END_OF_CHANNEL);
     CHECK_IS(ipcr_claim(w, 1), IPCR_END_OF_CHANNEL);
     CHECK_IS(ipcr_room_wait(w, 1, IPCR_FOREVER, 0), IPCR_END_OF_CHANNEL);
     CHECK_IS(flush_until(w, IPCR_FOREVER), IPCR_END_OF_CHANNEL); /* one message was never read */
@@ -356,7 +357,7 @@ static void write_until_killed(int ear, int mouth, void *arg)
                 stamp(messages + used, lengths[n], sequence + n);
                 used += lengths[n];
             }
-            const int64_t sent = ipcr_send_many(e, (const char *)messages, lengths, n, 0);
+            const int64_t sent = send_batch(e, (const char *)messages, lengths, n, 0);
             CHECK(sent > 0 || sent == IPCR_FULL);
             break;
         }
@@ -513,7 +514,7 @@ static void use_what_the_parent_uses(int ear, int mouth, void *arg)
     CHECK_IS(ipcr_commit(p->w, 1, 0), IPCR_FORKED);
     CHECK_IS(ipcr_abort(p->w), IPCR_FORKED);
     CHECK_IS(ipcr_recv(p->r, received), IPCR_FORKED);
-    CHECK_IS(ipcr_recv_many(p->r, received, 10, (uint64_t[1]){ 0 }, (uint64_t[1]){ 0 }, 1), IPCR_FORKED);
+    CHECK_IS(recv_batch(p->r, received, 10, 1), IPCR_FORKED);
     CHECK_IS(recv_until(p->r, IPCR_FOREVER), IPCR_FORKED);
     CHECK_IS(ipcr_release(p->r), IPCR_FORKED);
     CHECK_IS(ipcr_end_take(p->w, &by), IPCR_FORKED);
@@ -895,13 +896,14 @@ static void claims_and_peeks_are_one_at_a_time(void)
     CHECK_IS(ipcr_claim(w, 100), IPCR_LENT);
     CHECK_IS(send_text(w, "x"), IPCR_LENT);
     CHECK_IS(send_until(w, "x", 1, IPCR_FOREVER), IPCR_LENT);
-    CHECK_IS(ipcr_send_many(w, "x", &length, 1, 0), IPCR_LENT);
+    CHECK_IS(send_batch(w, "x", &length, 1, 0), IPCR_LENT);
     CHECK_IS(ipcr_commit(w, 101, 0), IPCR_TOO_LARGE);
     memcpy(ipcr_lent(w), "claimed", 7);
     CHECK_IS(ipcr_commit(w, 7, IPCR_INFO(9, IPCR_PICKLE)), IPCR_OK);
     CHECK_IS(ipcr_claim(w, 100), IPCR_OK);
     CHECK_IS(ipcr_abort(w), IPCR_OK);
-    CHECK_IS(ipcr_peek(r), (int64_t)7 | (int64_t)IPCR_PICKLE << IPCR_RESULT_ENCODING_SHIFT);
+    CHECK_IS(ipcr_peek(r) & ~(INT64_C(7) << IPCR_RESULT_SKEW_SHIFT),
+             (int64_t)7 | (int64_t)IPCR_PICKLE << IPCR_RESULT_ENCODING_SHIFT);
     CHECK_IS(IPCR_INFO_TYPE(ipcr_last_info(r)), 9);
     CHECK(memcmp(ipcr_lent(r), "claimed", 7) == 0);
     CHECK_IS(ipcr_peek(r), IPCR_LENT);
@@ -939,24 +941,24 @@ static void batches_are_cut_where_the_room_ends(void)
     struct ipcr_segment *s = anonymous(CAPACITY, 0);
     struct ipcr_end *w = taken(s, IPCR_SENDER), *r = taken(s, IPCR_RECEIVER);
     static char messages[100 * 100];
-    uint64_t lengths[100], infos[100];
+    uint64_t lengths[100];
     stamp((uint8_t *)messages, sizeof messages, 8);
     for (int i = 0; i < 100; i++)
         lengths[i] = 100;
-    CHECK_IS(ipcr_send_many(w, messages, lengths, 0, 0), 0);
-    CHECK_IS(ipcr_send_many(w, messages, lengths, 100, 5), CAPACITY / 120); /* 116, padded to 120 */
-    CHECK_IS(ipcr_send_many(w, messages, lengths, 100, 5), IPCR_FULL);
-    CHECK_IS(ipcr_recv_many(r, received, 99, lengths, infos, 100), 0);   /* not even the first */
-    CHECK_IS(ipcr_recv_many(r, received, 350, lengths, infos, 100), 3);
-    CHECK_IS(ipcr_recv_many(r, received, 8192, lengths, infos, 5), 5);
+    CHECK_IS(send_batch(w, messages, lengths, 0, 0), 0);
+    CHECK_IS(send_batch(w, messages, lengths, 100, 5), CAPACITY / 120); /* 116, padded to 120 */
+    CHECK_IS(send_batch(w, messages, lengths, 100, 5), IPCR_FULL);
+    CHECK_IS(recv_batch(r, received, 99, 100), 0);   /* not even the first */
+    CHECK_IS(recv_batch(r, received, 350, 100), 3);
+    CHECK_IS(recv_batch(r, received, 8192, 5), 5);
     CHECK(memcmp(received, messages + 300, 500) == 0);
-    CHECK_IS(infos[4], 5);
-    CHECK_IS(ipcr_recv_many(r, received, 8192, lengths, infos, 100), CAPACITY / 120 - 8);
-    CHECK_IS(ipcr_recv_many(r, received, 8192, lengths, infos, 100), IPCR_EMPTY);
+    CHECK_IS(IPCR_INFO_TYPE(ipcr_last_info(r)), 5);
+    CHECK_IS(recv_batch(r, received, 8192, 100), CAPACITY / 120 - 8);
+    CHECK_IS(recv_batch(r, received, 8192, 100), IPCR_EMPTY);
     lengths[0] = CAPACITY;
-    CHECK_IS(ipcr_send_many(w, messages, lengths, 2, 0), IPCR_TOO_LARGE);
+    CHECK_IS(send_batch(w, messages, lengths, 2, 0), IPCR_TOO_LARGE);
     finish(w, true);
-    CHECK_IS(ipcr_recv_many(r, received, 8192, lengths, infos, 100), IPCR_END_OF_CHANNEL);
+    CHECK_IS(recv_batch(r, received, 8192, 100), IPCR_END_OF_CHANNEL);
     finish(r, true);
     ipcr_segment_release(s);
 }

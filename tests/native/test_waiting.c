@@ -5,6 +5,7 @@
  * PATIENCE_NS is a failure.  The same hook delays callers at the points where the handshake of
  * waiting.h could go wrong, counts sleeps, and can make membarrier fail.
  */
+#include "batches.h"
 #include "check.h"
 #include "ends.h"
 #include "stats.h"
@@ -420,7 +421,7 @@ static void *stream_out(void *arg)
             sent++;
             continue;
         }
-        int64_t n = ipcr_send_many(w, (const char *)message, lengths, batch, 0);
+        int64_t n = send_batch(w, (const char *)message, lengths, batch, 0);
         if (n == IPCR_FULL) {
             n = 0;
             int rc = ipcr_room_wait(w, s->length, IPCR_FOREVER, 0);
@@ -459,7 +460,7 @@ static void flow(struct stream s, uint64_t capacity, bool from_a_child)
     else
         CHECK(pthread_create(&thread, NULL, stream_out, &s) == 0);
     static char out[IPCR_SMALL];
-    uint64_t lengths[8], infos[8], got = 0;
+    uint64_t got = 0;
     for (;;) {
         int64_t n = recv_until(r, out, IPCR_FOREVER);
         if (n == IPCR_END_OF_CHANNEL)
@@ -467,7 +468,7 @@ static void flow(struct stream s, uint64_t capacity, bool from_a_child)
         CHECK_IS(n, s.length);
         CHECK(is_stamped((const uint8_t *)out, s.length, got));
         got++;
-        n = s.batch == 1 ? 0 : ipcr_recv_many(r, out, sizeof out, lengths, infos, 8);
+        n = s.batch == 1 ? 0 : recv_batch(r, out, sizeof out, 8);
         CHECK(n >= 0 || n == IPCR_EMPTY || n == IPCR_END_OF_CHANNEL);
         for (int64_t i = 0; i < n; i++, got++)
             CHECK(is_stamped((const uint8_t *)out + (uint64_t)i * s.length, s.length, got));
@@ -723,7 +724,7 @@ static void a_second_thread_in_one_end_is_told_busy(void)
         CHECK_IS(ipcr_recv_wait(c.r, out, 0, 0), IPCR_BUSY);
         CHECK_IS(ipcr_peek(c.r), IPCR_BUSY);
         CHECK_IS(ipcr_release(c.r), IPCR_BUSY);
-        CHECK_IS(ipcr_recv_many(c.r, out, 1, (uint64_t[1]){ 0 }, (uint64_t[1]){ 0 }, 1), IPCR_BUSY);
+        CHECK_IS(recv_batch(c.r, out, 1, 1), IPCR_BUSY);
         CHECK_IS(ipcr_end_take(c.r, &by), IPCR_BUSY);
         CHECK_IS(ipcr_peer_sometimes(c.r), IPCR_OK);
         ipcr_stop_waiting(c.r); /* not this thread's wait */
@@ -794,7 +795,6 @@ static void draining_wakes_a_waiter(void)
 static void draining_hands_out_what_was_there_and_no_more(void)
 {
     char out[IPCR_SMALL];
-    uint64_t lengths[100], infos[100];
     for (int way = 0; way < 4; way++) {
         struct channel c = new_channel(4096, 0);
         for (int i = 0; i < 10; i++)
@@ -807,7 +807,7 @@ static void draining_hands_out_what_was_there_and_no_more(void)
         do {
             rc = way == 0   ? ipcr_recv(c.r, out)
                  : way == 1 ? recv_until(c.r, out, IPCR_FOREVER)
-                 : way == 2 ? ipcr_recv_many(c.r, out, sizeof out, lengths, infos, 100)
+                 : way == 2 ? recv_batch(c.r, out, sizeof out, 100)
                             : ipcr_peek(c.r);
             if (rc >= 0)
                 got += way == 2 ? rc : 1;

@@ -1,0 +1,28 @@
+/* fast_calls.h - what the accelerator (fast_ends.c) may call.
+ *
+ * The accelerator is a shared object of its own and compiles nothing of the core: it gets the address of this
+ * table from the cffi module, which has the only copy of the core and of its statics.
+ */
+#ifndef IPCR_FAST_CALLS_H
+#define IPCR_FAST_CALLS_H
+
+#include "transfer.h"
+
+#define IPCR_FAST_CALLS_VERSION 1u
+
+struct ipcr_fast_calls {
+    uint32_t version; /* an accelerator left over from another build is refused */
+    uint32_t bytes;
+    int (*send_bytes)(struct ipcr_end *e, const char *message, uint64_t length);
+    int (*batch_begin)(struct ipcr_end *e);
+    int (*batch_add)(struct ipcr_end *e, const char *message, uint64_t length, uint64_t info);
+    void (*batch_end)(struct ipcr_end *e);
+    int64_t (*reading_begin)(struct ipcr_end *e, const char **payload);
+    int64_t (*reading_next)(struct ipcr_end *e, const char **payload);
+    void (*reading_end)(struct ipcr_end *e, int taken);
+    void (*spin_for_data)(struct ipcr_end *e);
+};
+
+const void *ipcr_fast_calls(void);
+
+#endif

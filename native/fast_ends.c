@@ -1,0 +1,355 @@
+/* fast_ends.c - the CPython accelerator: the fast cases of the hottest methods, and nothing else.
+ *
+ * A method here does exact bytes, without options, that can go or come now.  Whatever else it meets, it leaves as it
+ * was and calls the Python method of the same name (`_send_over_cffi` and so on), which does everything.  Both drive
+ * the same handle through the same core, and take its busy word for every call.
+ *
+ * Compiles nothing of the core: the cffi module has the only copy, and gives us a table of functions (fast_calls.h).
+ *
+ * The interpreter lock is kept for copies of up to KEEP_LOCK bytes (a few microseconds) and given up for larger ones
+ * and for spinning.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "fast_calls.h"
+
+#include <stddef.h>
+
+enum { KEEP_LOCK = 65536, MOST_AT_ONCE = 1024 };
+
+static const struct ipcr_fast_calls *core; /* set once, by connect() */
+
+/* The root of every end's class.  `handle` is owned by the Python part, which unbinds before it frees. */
+struct end {
+    PyObject_HEAD
+    struct ipcr_end *handle; /* NULL: nothing is fast */
+    Py_ssize_t most;         /* longest message handled here; -1: none */
+};
+
+enum fallback { SEND, SEND_MANY, RECV, RECV_MANY, NEXT, FALLBACKS };
+static const char *const fallback_names[FALLBACKS] = {
+    "_send_over_cffi", "_send_many_over_cffi", "_recv_over_cffi", "_recv_many_over_cffi", "___next___over_cffi",
+};
+static PyObject *fallbacks[FALLBACKS]; /* interned */
+
+/* The same call, to the Python method. */
+static PyObject *leave_it(enum fallback which, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
+{
+    PyObject *stack[8];
+    const Py_ssize_t count = nargs + (names == NULL ? 0 : PyTuple_GET_SIZE(names));
+    if (count + 1 > (Py_ssize_t)(sizeof stack / sizeof stack[0])) {
+        PyErr_Format(PyExc_TypeError, "%s: too many arguments", fallback_names[which]);
+        return NULL;
+    }
+    stack[0] = self;
+    for (Py_ssize_t i = 0; i < count; i++)
+        stack[i + 1] = args[i];
+    return PyObject_VectorcallMethod(fallbacks[which], stack, (size_t)nargs + 1, names);
+}
+
+/* --- send ----------------------------------------------------------------------------------------------------- */
+
+static PyObject *send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
+{
+    const struct end *end = (const struct end *)self;
+    if (nargs == 1 && names == NULL && PyBytes_CheckExact(args[0]) && end->handle != NULL) {
+        const char *message = PyBytes_AS_STRING(args[0]);
+        const Py_ssize_t length = PyBytes_GET_SIZE(args[0]);
+        int status;
+        if (length <= KEEP_LOCK) {
+            status = core->send_bytes(end->handle, message, (uint64_t)length);
+        } else {
+            Py_BEGIN_ALLOW_THREADS /* the caller holds the object, and bytes don't change */
+            status = core->send_bytes(end->handle, message, (uint64_t)length);
+            Py_END_ALLOW_THREADS
+        }
+        if (status == IPCR_OK)
+            Py_RETURN_NONE;
+    }
+    return leave_it(SEND, self, args, nargs, names);
+}
+
+/* Adds what it can of items[0..count): short exact bytes, until there is no room. */
+static Py_ssize_t add_all(const struct end *end, PyObject *const *items, Py_ssize_t count)
+{
+    Py_ssize_t done = 0;
+    if (count == 0 || !PyBytes_CheckExact(items[0]) || core->batch_begin(end->handle) != IPCR_OK)
+        return 0;
+    for (; done < count; done++) {
+        PyObject *item = items[done];
+        if (!PyBytes_CheckExact(item) || PyBytes_GET_SIZE(item) > KEEP_LOCK ||
+            core->batch_add(end->handle, PyBytes_AS_STRING(item), (uint64_t)PyBytes_GET_SIZE(item), 0) != IPCR_OK)
+            break;
+    }
+    core->batch_end(end->handle);
+    return done;
+}
+
+/* A list or a tuple is sent from where it stands, MOST_AT_ONCE messages between two looks after other threads; the
+ * rest, from the first message that is not one of ours, is the Python method's.  A list may change in between. */
+static PyObject *send_many(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
+{
+    const struct end *end = (const struct end *)self;
+    if (nargs != 1 || names != NULL || end->handle == NULL || !(PyList_CheckExact(args[0]) || PyTuple_CheckExact(args[0])))
+        return leave_it(SEND_MANY, self, args, nargs, names);
+    Py_ssize_t done = 0;
+    for (;;) {
+        const Py_ssize_t left = PySequence_Fast_GET_SIZE(args[0]) - done;
+        if (left <= 0)
+            return PyLong_FromSsize_t(done);
+        const Py_ssize_t wanted = left < MOST_AT_ONCE ? left : MOST_AT_ONCE;
+        const Py_ssize_t added = add_all(end, PySequence_Fast_ITEMS(args[0]) + done, wanted);
+        done += added;
+        if (added < wanted) /* not bytes, no room, not taken yet, closed: the Python method sees which */
+            break;
+        if (PyErr_CheckSignals() != 0)
+            return NULL;
+    }
+    PyObject *start = PyLong_FromSsize_t(done);
+    if (start == NULL)
+        return NULL;
+    PyObject *more[] = { args[0], start };
+    static PyObject *start_name; /* ("_start",) */
+    if (start_name == NULL && (start_name = Py_BuildValue("(s)", "_start")) == NULL) {
+        Py_DECREF(start);
+        return NULL;
+    }
+    PyObject *result = leave_it(SEND_MANY, self, more, 1, start_name);
+    Py_DECREF(start);
+    return result;
+}
+
+/* --- recv ----------------------------------------------------------------------------------------------------- */
+
+/* A result of the core that is a whole message of raw bytes, which this receiver takes. */
+static int is_ours(const struct end *end, int64_t result)
+{
+    return result >= 0 && result <= end->most && result >> IPCR_RESULT_ENCODING_SHIFT == 0;
+}
+
+/* The next message, if it is one of ours; NULL without an error if it isn't. */
+static PyObject *take(const struct end *end)
+{
+    const char *payload;
+    int64_t length = core->reading_begin(end->handle, &payload);
+    if (length == IPCR_EMPTY) {
+        Py_BEGIN_ALLOW_THREADS
+        core->spin_for_data(end->handle);
+        Py_END_ALLOW_THREADS
+        length = core->reading_begin(end->handle, &payload);
+    }
+    if (length < 0)
+        return NULL;
+    PyObject *message = NULL;
+    if (is_ours(end, length)) {
+        if (length <= KEEP_LOCK) {
+            message = PyBytes_FromStringAndSize(payload, (Py_ssize_t)length);
+        } else if ((message = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)length)) != NULL) {
+            Py_BEGIN_ALLOW_THREADS
+            memcpy(PyBytes_AS_STRING(message), payload, (size_t)length);
+            Py_END_ALLOW_THREADS
+        }
+    }
+    core->reading_end(end->handle, message != NULL);
+    return message;
+}
+
+static PyObject *recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
+{
+    const struct end *end = (const struct end *)self;
+    if (nargs == 0 && names == NULL && end->handle != NULL && end->most >= 0) {
+        PyObject *message = take(end);
+        if (message != NULL || PyErr_Occurred())
+            return message;
+    }
+    return leave_it(RECV, self, args, nargs, names);
+}
+
+static PyObject *next(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
+{
+    const struct end *end = (const struct end *)self;
+    if (nargs == 0 && names == NULL && end->handle != NULL && end->most >= 0) {
+        PyObject *message = take(end);
+        if (message != NULL || PyErr_Occurred())
+            return message;
+    }
+    return leave_it(NEXT, self, args, nargs, names);
+}
+
+/* What is there now, as long as it is ours, at most `most` messages and KEEP_LOCK bytes or one message. */
+static PyObject *take_all(const struct end *end, Py_ssize_t most)
+{
+    const char *payload;
+    int64_t length = core->reading_begin(end->handle, &payload);
+    if (length < 0)
+        return NULL;
+    PyObject *messages = NULL;
+    int taken = 0;
+    if (is_ours(end, length) && length <= KEEP_LOCK)
+        messages = PyList_New(0);
+    if (messages != NULL) {
+        for (Py_ssize_t bytes = 0;;) {
+            PyObject *message = PyBytes_FromStringAndSize(payload, (Py_ssize_t)length);
+            if (message == NULL || PyList_Append(messages, message) != 0) {
+                Py_XDECREF(message);
+                break;
+            }
+            Py_DECREF(message);
+            taken = 1; /* the message at hand is in the list */
+            bytes += (Py_ssize_t)length;
+            if (PyList_GET_SIZE(messages) >= most || bytes >= 4 * KEEP_LOCK)
+                break;
+            taken = 0;
+            length = core->reading_next(end->handle, &payload);
+            if (!is_ours(end, length) || length > KEEP_LOCK)
+                break;
+        }
+    }
+    core->reading_end(end->handle, taken);
+    if (messages != NULL && PyErr_Occurred() && PyList_GET_SIZE(messages) > 0)
+        PyErr_Clear(); /* no memory for the next one, which is still in the ring: hand out what we have */
+    if (messages != NULL && PyErr_Occurred())
+        Py_CLEAR(messages);
+    return messages;
+}
+
+static PyObject *recv_many(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
+{
+    const struct end *end = (const struct end *)self;
+    if (nargs <= 1 && names == NULL && end->handle != NULL && end->most >= 0) {
+        const Py_ssize_t most = nargs == 0 ? MOST_AT_ONCE : PyLong_CheckExact(args[0]) ? PyLong_AsSsize_t(args[0]) : -1;
+        if (most == -1)
+            PyErr_Clear(); /* the Python method says what is wrong with it */
+        if (most > 0) {
+            PyObject *messages = take_all(end, most);
+            if (messages != NULL || PyErr_Occurred())
+                return messages;
+        }
+    }
+    return leave_it(RECV_MANY, self, args, nargs, names);
+}
+
+/* --- the type ------------------------------------------------------------------------------------------------- */
+
+static PyObject *bind(PyObject *self, PyObject *args)
+{
+    struct end *end = (struct end *)self;
+    unsigned long long address;
+    Py_ssize_t most;
+    if (!PyArg_ParseTuple(args, "Kn:_bind", &address, &most))
+        return NULL;
+    end->handle = core != NULL ? (struct ipcr_end *)(uintptr_t)address : NULL; /* NOLINT: an address of the cffi module */
+    end->most = most;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef end_methods[] = {
+    { "_bind", bind, METH_VARARGS,
+      "_bind($self, address, most, /)\n--\n\nUse the core's handle at `address` (0: none) for messages of up to `most` "
+      "bytes." },
+    { NULL, NULL, 0, NULL },
+};
+
+static void end_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyType_Slot end_slots[] = {
+    { Py_tp_doc, "What the accelerated methods need of an end." },
+    { Py_tp_methods, end_methods },
+    { Py_tp_dealloc, end_dealloc },
+    { 0, NULL },
+};
+
+static PyType_Spec end_spec = {
+    .name = "ipc._core._fast.End",
+    .basicsize = sizeof(struct end),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = end_slots,
+};
+
+static PyTypeObject *end_type;
+
+/* --- the module ----------------------------------------------------------------------------------------------- */
+
+#define FAST(function) ((PyCFunction)(void (*)(void))(function))
+static const struct {
+    PyMethodDef method;
+    const char *signature;
+} fast_methods[] = {
+    { { "send", FAST(send), METH_FASTCALL | METH_KEYWORDS, NULL }, "($self, obj, *, type=0, timeout=None)" },
+    { { "send_many", FAST(send_many), METH_FASTCALL | METH_KEYWORDS, NULL },
+      "($self, objs, *, type=0, timeout=None)" },
+    { { "recv", FAST(recv), METH_FASTCALL | METH_KEYWORDS, NULL }, "($self, timeout=None)" },
+    { { "recv_many", FAST(recv_many), METH_FASTCALL | METH_KEYWORDS, NULL }, "($self, max=1024, timeout=None)" },
+    { { "__next__", FAST(next), METH_FASTCALL | METH_KEYWORDS, NULL }, "($self)" },
+};
+
+/* A method for a subclass of End, with the documentation of its Python counterpart.  Lives as long as the process. */
+static PyObject *method(PyObject *module, PyObject *args)
+{
+    const char *name, *doc;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "ss:method", &name, &doc))
+        return NULL;
+    for (size_t i = 0; i < sizeof fast_methods / sizeof fast_methods[0]; i++) {
+        if (strcmp(fast_methods[i].method.ml_name, name) != 0)
+            continue;
+        const size_t room = strlen(name) + strlen(fast_methods[i].signature) + strlen(doc) + 8;
+        PyMethodDef *definition = PyMem_Malloc(sizeof *definition + room);
+        if (definition == NULL)
+            return PyErr_NoMemory();
+        char *text = (char *)(definition + 1);
+        PyOS_snprintf(text, room, "%s%s\n--\n\n%s", name, fast_methods[i].signature, doc);
+        *definition = fast_methods[i].method;
+        definition->ml_doc = text;
+        return PyDescr_NewMethod(end_type, definition);
+    }
+    return PyErr_Format(PyExc_ValueError, "there is no fast %s", name);
+}
+
+static PyObject *connect(PyObject *module, PyObject *address)
+{
+    (void)module;
+    const struct ipcr_fast_calls *calls = PyLong_AsVoidPtr(address);
+    if (calls == NULL && PyErr_Occurred())
+        return NULL;
+    if (calls == NULL || calls->version != IPCR_FAST_CALLS_VERSION || calls->bytes != sizeof *calls)
+        return PyErr_Format(PyExc_ImportError, "the accelerator and the core are of different builds");
+    core = calls;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef module_methods[] = {
+    { "connect", connect, METH_O, "connect($module, address, /)\n--\n\nTake the core's table of functions." },
+    { "method", method, METH_VARARGS, "method($module, name, doc, /)\n--\n\nA fast method for a subclass of End." },
+    { NULL, NULL, 0, NULL },
+};
+
+static struct PyModuleDef module_definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "ipc._core._fast",
+    .m_doc = "The fast cases of the hottest methods; everything else is Python over cffi.",
+    .m_size = -1, /* one core per process: no second copy for another interpreter */
+    .m_methods = module_methods,
+};
+
+PyMODINIT_FUNC PyInit__fast(void)
+{
+    for (int i = 0; i < FALLBACKS; i++)
+        if ((fallbacks[i] = PyUnicode_InternFromString(fallback_names[i])) == NULL)
+            return NULL;
+    end_type = (PyTypeObject *)PyType_FromSpec(&end_spec);
+    if (end_type == NULL)
+        return NULL;
+    PyObject *module = PyModule_Create(&module_definition);
+    if (module == NULL || PyModule_AddObjectRef(module, "End", (PyObject *)end_type) != 0) {
+        Py_XDECREF(module);
+        return NULL;
+    }
+    return module;
+}
