@@ -23,7 +23,7 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .SECONDARY:
 .DEFAULT_GOAL := help
-.PHONY: help preflight demo build test check lint format types native asan tsan stress bench wheel clean
+.PHONY: help preflight demo build test check lint format types native asan tsan asan-python stress bench wheel clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -57,11 +57,15 @@ demo: $(VENV)/have-native ## build, then show the toolkit at work
 
 build: $(VENV)/have-native ## compile the extension in place
 
-test: $(VENV)/have-native $(VENV)/have-test ## build, then the fast tests
+test: $(VENV)/have-native $(VENV)/have-test ## build, then the fast tests (IPC_PURE_CFFI=1: without the accelerator)
 	@$(PY) -m pytest -m "not slow and not stress" $(ARGS)
 
 check: lint types native asan tsan $(VENV)/have-native $(VENV)/have-test ## everything that must hold before a commit
 	@$(PY) -m pytest -m "not stress" $(ARGS)
+	@IPC_PURE_CFFI=1 $(PY) -m pytest -m "not slow and not stress" $(ARGS)
+
+asan-python: $(VENV)/have-native $(VENV)/have-test ## the Python tests over a core and accelerator with sanitizers
+	@sh tools/asan-python.sh $(PY) $(ARGS)
 
 stress: $(VENV)/have-native $(VENV)/have-test ## stress tests, for MINUTES=30
 	@IPC_STRESS_MINUTES=$(MINUTES) $(PY) -m pytest -m stress --timeout=0 $(ARGS)

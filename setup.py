@@ -22,7 +22,11 @@ accelerator = Extension(
     extra_link_args=sanitize,
     optional=True,
 )
-for_cpython = sysconfig.get_config_var("Py_GIL_DISABLED") in {None, 0} and hasattr(sys, "getrefcount")
+wants_accelerator = (
+    sys.implementation.name == "cpython"
+    and not sysconfig.get_config_var("Py_GIL_DISABLED")  # it relies on the interpreter lock
+    and not metadata_only
+)
 
 setup(
     packages=[
@@ -30,6 +34,6 @@ setup(
         *("ipc._bench" + name for name in ["", *(f".{name}" for name in find_packages("benchmarks"))]),
     ],
     package_dir={"ipc._bench": "benchmarks"},
-    ext_modules=[accelerator] if for_cpython and not metadata_only else [],
+    ext_modules=[accelerator] if wants_accelerator else [],
     cffi_modules=[] if metadata_only else ["native/build_ffi.py:ffibuilder"],
 )

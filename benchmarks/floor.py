@@ -22,7 +22,7 @@ from . import options, report
 from .contest import Contestant, Field, Kind, Sample, run_command
 from .figures import Column, gigabytes, nanoseconds, parse_bytes, rate, spread
 
-__all__ = ["FUTEX_PING_PONG", "PAUSE_NS", "Program", "Programs", "run"]
+__all__ = ["FUTEX_PING_PONG", "LEND", "MEMCPY", "PAUSE_NS", "Program", "Programs", "run"]
 
 NAME = "floor"
 METRIC = "records_per_second"
@@ -58,6 +58,7 @@ PLAIN_STREAM = Program("c_plain_stream", "C plain queue", "plain_queue.c", 50_00
 RING_STREAM = Program("c_ring_stream", "C core of the ring", "ring_core.c", 50_000_000, "stream", "ours")
 PLAIN_TRIP = Program("c_plain_trip", "C plain queue", "plain_queue.c", 1_000_000, "round_trip")
 RING_TRIP = Program("c_ring_trip", "C core of the ring", "ring_core.c", 1_000_000, "round_trip", "ours")
+LEND = Program("c_lend", "C claim, copy, sum in place", "lend.c", 10_000)
 
 
 @final
@@ -100,7 +101,7 @@ class Programs:
             raise FileNotFoundError(f"no C compiler: {compiler[0]}")
         executable = Path(self._directory.name) / Path(source).stem
         needed = [str(SOURCES / source)]
-        if source == "ring_core.c":
+        if source in {"lend.c", "ring_core.c"}:
             native = SOURCES.parents[1] / "native"
             if not (native / "ring.h").exists():
                 raise FileNotFoundError("needs the sources in native/ of a checkout")

@@ -23,6 +23,8 @@ class Case:
     wait: Wait = "default"
     pause_ns: int = 0
     """How long a process keeps busy before it sends, for the other to fall asleep; never part of a figure."""
+    way: str = ""
+    """Which of a peer's calls the question uses, where there is a choice."""
 
 
 @dataclass(frozen=True)

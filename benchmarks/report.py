@@ -54,21 +54,30 @@ class Report:
         return rows
 
     def compare(
-        self, rows: Sequence[Row], over: str, under: str, *, metric: str | None = None, goal: str | None = None
+        self,
+        rows: Sequence[Row],
+        over: str,
+        under: str,
+        *,
+        metric: str | None = None,
+        over_metric: str | None = None,
+        goal: str | None = None,
     ) -> None:
         """Add the ratio of two rows, if both were measured.
 
         Args:
           over, under: keys of contestants; "ours"; or "best", the best peer that is not ours.
+          over_metric: what is compared of `over`, where that is another metric.
         """
         metric = metric or self.metric
-        pair = [self._find(rows, who, metric) for who in (over, under)]
+        over_metric = over_metric or metric
+        pair = [self._find(rows, over, over_metric), self._find(rows, under, metric)]
         above, below = pair
         if above is None or below is None:
             return
         name = below.contestant.name
         label = f"{above.contestant.name} / {f'best peer ({name})' if under == 'best' else name}"
-        values = [a / b for a, b in zip(above.values(metric), below.values(metric), strict=False)]
+        values = [a / b for a, b in zip(above.values(over_metric), below.values(metric), strict=False)]
         self.ratios.append(Ratio(label, above.contestant.case, metric, summary(values), goal))
 
     def failed(self) -> list[str]:

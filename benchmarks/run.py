@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import floor, latency, options, plot, report, throughput
+from . import arrays, batches, floor, imports, latency, options, plot, report, throughput
 
 __all__ = ["main"]
 
-QUESTIONS = (throughput, latency, floor)
+QUESTIONS = (throughput, batches, latency, arrays, imports, floor)
 OUTPUT = Path("build") / "bench"
 
 

@@ -14,7 +14,6 @@ import io
 import json
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
@@ -135,11 +134,19 @@ def ls(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array 
     """List this user's named segments, and who uses them."""
     entries = ipc.ls()
     if as_json:
-        _print_json([{**asdict(entry), "kind": entry.kind, "attached": entry.attached} for entry in entries])
+        _print_json([_plain(entry) for entry in entries])
     elif not entries:
         print("No segments.")
     else:
         _show(entries)
+
+
+def _plain(entry: ipc.Entry) -> dict[str, object]:
+    """What JSON shows of an entry."""
+    stats = None
+    if entry.stats is not None:
+        stats = {**entry.stats._asdict(), "participants": [one._asdict() for one in entry.stats.participants]}
+    return {**entry._asdict(), "stats": stats, "kind": entry.kind, "attached": entry.attached}
 
 
 def _show(entries: list[ipc.Entry]) -> None:

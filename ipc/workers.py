@@ -19,7 +19,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import reduction
@@ -348,6 +347,8 @@ def _report(error: BaseException, memo: int) -> None:
     """Leave the exception for the parent, and the ends as a crash would: their other sides must not take what came for
     everything there was to come."""
     ends.close_all(clean=False)
+    import traceback
+
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     try:
         content = pickle.dumps((error, text))

@@ -26,9 +26,10 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 __all__ = ["Link", "Peer", "ReceiveEnd", "SendEnd", "Wait", "load", "names", "nothing", "version"]
 
@@ -63,6 +64,10 @@ class SendEnd:
 
     send: Callable[[bytes], object]
     send_many: Callable[[Sequence[bytes]], object] | None = None
+    send_object: Callable[[Any], object] | None = None
+    """Where `send` takes bytes only: what takes any object."""
+    claim: Callable[[tuple[int, ...], str], AbstractContextManager[Any]] | None = None
+    """Lends an array of the transport's own memory, to be sent when its `with` ends."""
     close: Callable[[], object] = nothing
 
 
@@ -73,6 +78,12 @@ class ReceiveEnd:
     recv: Callable[[], object]
     recv_many: Callable[[int], Sequence[object]] | None = None
     """At most so many messages, at least one."""
+    messages: Iterator[object] | None = None
+    """Iterating gives messages."""
+    recv_object: Callable[[], Any] | None = None
+    """The other side of `send_object`."""
+    view: Callable[[], AbstractContextManager[Any]] | None = None
+    """Lends the next array where it lies."""
     close: Callable[[], object] = nothing
 
 

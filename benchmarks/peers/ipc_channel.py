@@ -41,9 +41,9 @@ def make(link: Link) -> tuple[object, object]:
 
 def sender(handle: object, link: Link) -> SendEnd:
     tx = cast("BytesSender", handle)
-    return SendEnd(send=tx.send, close=tx.close)
+    return SendEnd(send=tx.send, send_many=tx.send_many, claim=tx.claim, close=tx.close)
 
 
 def receiver(handle: object, link: Link) -> ReceiveEnd:
     rx = cast("BytesReceiver", handle)
-    return ReceiveEnd(recv=rx.recv, close=rx.close)
+    return ReceiveEnd(recv=rx.recv, recv_many=rx.recv_many, messages=iter(rx), view=rx.view, close=rx.close)

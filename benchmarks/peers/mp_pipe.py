@@ -28,13 +28,13 @@ def make(link: Link) -> tuple[object, object]:
 
 def sender(handle: object, link: Link) -> SendEnd:
     connection = cast("AnyConnection", handle)
-    return SendEnd(send=connection.send_bytes, close=connection.close)
+    return SendEnd(send=connection.send_bytes, send_object=connection.send, close=connection.close)
 
 
 def receiver(handle: object, link: Link) -> ReceiveEnd:
     connection = cast("AnyConnection", handle)
     if link.wait != "hot":
-        return ReceiveEnd(recv=connection.recv_bytes, close=connection.close)
+        return ReceiveEnd(recv=connection.recv_bytes, recv_object=connection.recv, close=connection.close)
     poll, recv_bytes = connection.poll, connection.recv_bytes
 
     def poll_then_recv() -> bytes:

@@ -12,7 +12,6 @@ and texts are checked before they are used.  numpy is imported when the first ar
 
 from __future__ import annotations
 
-import ast
 import functools
 import math
 import pickle
@@ -172,6 +171,8 @@ def _head_length(start: bytes) -> int:
 @functools.lru_cache(maxsize=512)
 def _parse_head(head: bytes) -> tuple[np.dtype[Any], tuple[int, ...], str, int]:
     """The dtype, shape, order and data bytes that a whole head stands for."""
+    import ast
+
     import numpy as np
 
     fortran, dimensions, length, zero = _HEAD.unpack_from(head)

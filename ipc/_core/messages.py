@@ -60,6 +60,8 @@ class MessageSender(SendingEnd, Generic[_T]):
 
     __slots__ = ()
 
+    _or_else = "; send() takes it in parts, and waits"
+
     def _set_up(self) -> None:
         super()._set_up()
         self._go_fast(arguments.most_bytes(None))

@@ -1,14 +1,14 @@
 """Looking at segments from outside: counters, listing, and removing what nobody uses.
 
 Observers map a segment read-only and take no presence, so that looking keeps nothing alive.
+
+Records are named tuples, and pathlib is imported where it is used, because both would weigh on `import ipc`.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipc._core.arguments import segment_name
 from ipc._core.native import check, ffi, lib
@@ -17,6 +17,7 @@ from ipc.errors import IpcError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["Entry", "Participant", "Stats", "gc", "ls", "rm", "stats", "stats_of"]
 
@@ -25,8 +26,7 @@ _KIND_NAMES = {number: name for name, number in KINDS.items()}
 _UNFINISHED = ".ipc-unfinished-"
 
 
-@dataclass(frozen=True)
-class Participant:
+class Participant(NamedTuple):
     """One end and whoever took it last."""
 
     role: str
@@ -41,8 +41,7 @@ class Participant:
     """Whether any process has a handle on the end."""
 
 
-@dataclass(frozen=True)
-class Stats:
+class Stats(NamedTuple):
     """Counters of a segment since it was made.  depth = sent - received, always."""
 
     name: str | None
@@ -75,8 +74,7 @@ class Stats:
     """Process that made the segment."""
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One named segment in IPC_DIR."""
 
     name: str
@@ -163,6 +161,8 @@ def _is_segment(path: Path) -> bool:
 
 
 def _segments(where: str) -> Iterator[tuple[Path, os.stat_result]]:
+    from pathlib import Path
+
     for path in sorted(Path(where).iterdir()):
         try:
             facts = path.lstat()
@@ -202,6 +202,8 @@ def rm(name: str) -> None:
 
 def gc() -> list[str]:
     """Remove every segment of this user that no process is attached to, read or unread; returns their names."""
+    from pathlib import Path
+
     where = directory()
     candidates = [path.name for path, _ in _segments(where)]
     candidates += sorted(path.name for path in Path(where).glob(f"{_UNFINISHED}*"))

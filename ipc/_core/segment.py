@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
-from pathlib import Path
 from typing import Any, Final
 
 import posix_ipc
 
 from ipc import errors
-from ipc._core import footprint
 from ipc._core.native import check, ffi, lib, raise_status
 
 __all__ = ["KINDS", "Segment", "directory", "open_file"]
@@ -25,6 +22,8 @@ KINDS: Final = {"ring": lib.IPCR_KIND_RING, "channel": lib.IPCR_KIND_CHANNEL}
 def directory() -> str:
     """Where named segments live: IPC_DIR, or the system's directory for POSIX shared memory."""
     path = os.environ.get("IPC_DIR") or DEFAULT_DIRECTORY
+    from pathlib import Path  # here, because it would weigh on `import ipc`
+
     if not Path(path).is_dir():
         raise errors.SharedMemoryError(
             errno.ENOTDIR, f"IPC_DIR={path!r} is no directory; make it, or unset IPC_DIR to use {DEFAULT_DIRECTORY}"
@@ -37,7 +36,7 @@ def open_file(where: str, name: str) -> int:
     try:
         if where == DEFAULT_DIRECTORY:
             return int(posix_ipc.SharedMemory(f"/{name}").fd)
-        return os.open(Path(where, name), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        return os.open(f"{where}/{name}", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except (posix_ipc.ExistentialError, FileNotFoundError):
         raise_status(lib.IPCR_NOT_FOUND, f"segment {name!r} in {where}")
     except (posix_ipc.PermissionsError, PermissionError):
@@ -74,9 +73,11 @@ class Segment:
     @classmethod
     def create(cls, kind: str, capacity: int, name: str | None, *, start_position: int = 0) -> Segment:
         """A new segment; `start_position` is for tests of counter wrap."""
+        from ipc._core import footprint  # here, because of its pathlib
+
         where = None if name is None else directory()
         footprint.require(capacity, where)
-        label = f"ipc:{kind}:{os.getpid()}-{secrets.token_hex(4)}" if name is None else name
+        label = f"ipc:{kind}:{os.getpid()}-{os.urandom(4).hex()}" if name is None else name
         out = ffi.new("struct ipcr_segment **")
         status = lib.ipcr_segment_create(
             ffi.NULL if where is None else os.fsencode(where),

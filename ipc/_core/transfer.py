@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from ipc import errors
 from ipc._core import arguments
@@ -39,6 +39,7 @@ class SendingEnd(End):
 
     _side = lib.IPCR_SENDER
     _role = "sender"
+    _or_else: ClassVar[str] = ""  # another way for a message that is too large
 
     def _put(self, data: Any, size: int, info: int, timeout: float | None, status: int) -> None:
         """Finish a send that the fast path could not: `status` says why."""
@@ -72,7 +73,7 @@ class SendingEnd(End):
             limit = capacity - lib.IPCR_RECORD_HEADER
             raise errors.MessageTooLargeError(
                 f"{self}: a message of {size} bytes can't fit; capacity={capacity} carries at most {limit}. "
-                f"Make it with capacity={arguments.capacity_bytes(size + lib.IPCR_RECORD_HEADER)} or more"
+                f"Make it with capacity={arguments.capacity_bytes(size + lib.IPCR_RECORD_HEADER)} or more{self._or_else}"
             )
         self._raise(status)
 

@@ -1,6 +1,7 @@
 """A first use of an installed ipc-rings, run by every Python that is found here: there and back through a child."""
 
 import faulthandler
+import importlib
 import sysconfig
 from importlib.metadata import version
 from pathlib import Path
@@ -29,11 +30,17 @@ def main() -> None:
         assert from_child.recv(timeout=10) == message
     to_child.send(np.arange(1000.0), timeout=10)
     assert np.array_equal(from_child.recv(timeout=10), np.arange(1000.0))
+    many = [b"%d" % i for i in range(100)]
+    to_child.send_many(many)
+    assert [from_child.recv(timeout=10) for _ in many] == many
+    to_child.send(np.ones((1000, 1000)), timeout=10)  # larger than the channel
+    assert from_child.recv(timeout=10).sum() == 1_000_000
 
     to_child.close()
     worker.join(timeout=10)
     assert worker.exitcode == 0, f"the child ended with {worker.exitcode}"
-    print("ipc-rings", version("ipc-rings"), "works")
+    accelerated = importlib.import_module("ipc._core.native").fast is not None
+    print("ipc-rings", version("ipc-rings"), "works", "with its accelerator" if accelerated else "over cffi alone")
 
 
 if __name__ == "__main__":

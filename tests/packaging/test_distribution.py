@@ -70,14 +70,14 @@ def test_the_sdist_holds_what_git_tracks_but_no_dot_files(distribution: Distribu
     assert packed - made == wanted
 
 
-def test_the_wheel_holds_both_packages_and_the_extension(distribution: Distribution) -> None:
+def test_the_wheel_holds_both_packages_and_both_extensions(distribution: Distribution) -> None:
     packed = {name for name in zipfile.ZipFile(distribution.wheel).namelist() if ".dist-info/" not in name}
-    (extension,) = [name for name in packed if name.endswith(".so")]
+    extensions = {name for name in packed if name.endswith(".so")}
     ours = {name for name in tracked() if name.startswith("ipc/")}
     benchmarks = {f"ipc/_bench/{name[len('benchmarks/') :]}" for name in tracked() if name.startswith("benchmarks/")}
 
-    assert extension.startswith("ipc/_core/_native.")
-    assert packed - {extension} == ours | benchmarks
+    assert sorted(name.split(".")[0] for name in extensions) == ["ipc/_core/_fast", "ipc/_core/_native"]
+    assert packed - extensions == ours | benchmarks
     assert "ipc/py.typed" in packed
 
 
@@ -93,3 +93,30 @@ def test_it_installs_from_elsewhere_and_works(version: str, distribution: Distri
     run(python, "-m", "pip", "install", "--quiet", package, cwd=tmp_path)
     smoke = shutil.copy(SMOKE, tmp_path)
     assert "works" in run(python, smoke, cwd=tmp_path)
+
+
+def test_it_installs_and_works_where_the_accelerator_cannot_be_built(
+    distribution: Distribution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = tmp_path / "cc"
+    compiler.write_text('#!/bin/sh\ncase "$*" in *fast_ends.c*) echo "no such thing here" >&2; exit 1 ;; esac\nexec gcc "$@"\n')
+    compiler.chmod(0o755)
+    run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
+    python = tmp_path / "venv" / "bin" / "python"
+    monkeypatch.setenv("CC", str(compiler))
+
+    run(python, "-m", "pip", "install", "--quiet", distribution.sdist, cwd=tmp_path)
+    smoke = shutil.copy(SMOKE, tmp_path)
+    assert "works over cffi alone" in run(python, smoke, cwd=tmp_path)
+
+
+def test_an_installed_accelerator_can_be_left_out_by_the_environment(
+    distribution: Distribution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
+    python = tmp_path / "venv" / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", distribution.wheel, cwd=tmp_path)
+    smoke = shutil.copy(SMOKE, tmp_path)
+    assert "works with its accelerator" in run(python, smoke, cwd=tmp_path)
+    monkeypatch.setenv("IPC_PURE_CFFI", "1")
+    assert "works over cffi alone" in run(python, smoke, cwd=tmp_path)

@@ -24,8 +24,9 @@ NOBODY = 65534
 PRESENCE = 1 << 40  # of the lock byte; native/format.h
 
 LOOK = """
-import dataclasses, json, sys, ipc
-entries = [(e.name, e.kind, e.attached, e.size, e.stats and dataclasses.asdict(e.stats)) for e in ipc.ls()]
+import json, sys, ipc
+record = lambda s: {**s._asdict(), "participants": [end._asdict() for end in s.participants]}
+entries = [(e.name, e.kind, e.attached, e.size, e.stats and record(e.stats)) for e in ipc.ls()]
 print(json.dumps(entries))
 """
 

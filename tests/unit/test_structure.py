@@ -348,14 +348,14 @@ def test_every_public_function_and_method_is_annotated(name: str) -> None:
 
 
 def test_options_are_keyword_only() -> None:
-    allowed = {"name", "obj", "data", "messages", "timeout", "default", "max", "nbytes", "fn", "args", "kwargs"}
+    allowed = {"name", "obj", "objs", "data", "messages", "timeout", "default", "max", "nbytes", "fn", "args", "kwargs"}
+    allowed |= {"shape", "dtype"}
     for name in ("channel", "spawn", "stats", "rm", "Ring", "Sender", "Receiver", "RingWriter", "RingReader"):
         thing = getattr(ipc, name)
         functions = dict(members(thing)) if inspect.isclass(thing) else {name: thing}
         for attribute, value in functions.items():
             function = getattr(value, "__func__", value)
-            # send says why: type checkers see its options as keyword-only
-            if inspect.isfunction(function) and (name, attribute) != ("Sender", "send"):
+            if inspect.isfunction(function):
                 for parameter in list(inspect.signature(function).parameters.values()):
                     if parameter.name not in {"self", "cls"} | allowed:
                         assert parameter.kind is parameter.KEYWORD_ONLY, f"{name}.{attribute}({parameter.name})"

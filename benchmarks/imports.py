@@ -1,0 +1,68 @@
+"""How long does `import ipc` take, beside the import of multiprocessing's queues?
+
+Each repetition starts several interpreters, with warm files, and takes the median of what the import statement takes.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from . import options, report
+from .contest import Contestant, Field, Sample
+from .figures import Column, spread
+from .processes import import_path
+
+NAME = "imports"
+METRIC = "import_ms"
+MODULES = {"ours": "ipc", "mp_queues": "multiprocessing.queues"}
+STARTS = 11
+PROGRAM = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
+
+
+def _milliseconds(values: object) -> str:
+    return f"{values['median']:.3g} ms"  # type: ignore[index]
+
+
+COLUMNS = (Column("import", METRIC, _milliseconds), Column("min..max", METRIC, spread(_milliseconds)))
+
+
+def _measurer(module: str, starts: int) -> Callable[[], Sample]:
+    def once() -> float:
+        command = [sys.executable, "-c", PROGRAM.format(module)]
+        done = subprocess.run(
+            command, check=True, capture_output=True, text=True, timeout=60, env={"PYTHONPATH": import_path()}
+        )
+        return float(done.stdout) * 1000
+
+    def measured() -> Sample:
+        start = time.monotonic()
+        once()
+        metrics = {METRIC: statistics.median(once() for _ in range(starts))}
+        return Sample(starts, time.monotonic() - start, metrics, {})
+
+    return measured
+
+
+def run(settings: options.Settings) -> report.Report:
+    found = report.Report(NAME, "Importing", COLUMNS, METRIC, more_is_better=False)
+    entered = Field()
+    for key, module in MODULES.items():
+        kind = "ours" if key == "ours" else "floor"
+        measured = _measurer(module, 1 if settings.quick else STARTS)
+        entered.contestants.append(Contestant(key, f"import {module}", kind, "import", None, measured))  # type: ignore[arg-type]
+    rows = found.hold(entered, settings)
+    found.compare(rows, "ours", "mp_queues", goal="at most 1.5 x")
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = options.parser(__doc__, NAME).parse_args(argv)
+    return options.finish(args, run(options.settings(args)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
