@@ -71,9 +71,10 @@ class SendingEnd(End):
         if status == lib.IPCR_TOO_LARGE:
             capacity = self._attached().capacity
             limit = capacity - lib.IPCR_RECORD_HEADER
+            wanted = arguments.capacity_bytes(size + lib.IPCR_RECORD_HEADER)
             raise errors.MessageTooLargeError(
                 f"{self}: a message of {size} bytes can't fit; capacity={capacity} carries at most {limit}. "
-                f"Make it with capacity={arguments.capacity_bytes(size + lib.IPCR_RECORD_HEADER)} or more{self._or_else}"
+                f"Make it with capacity={wanted} or more{self._or_else}"
             )
         self._raise(status)
 
