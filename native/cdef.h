@@ -120,6 +120,7 @@ int ipcr_data_wait(struct ipcr_end *e, uint64_t deadline_ns, int resume);
 int64_t ipcr_peek(struct ipcr_end *e);
 int ipcr_release(struct ipcr_end *e);
 char *ipcr_lent(struct ipcr_end *e);
+uint64_t ipcr_lent_skew(struct ipcr_end const *e);
 uint64_t ipcr_last_info(struct ipcr_end *e);
 uint64_t ipcr_last_sequence(struct ipcr_end *e);
 int ipcr_peer_sometimes(struct ipcr_end *e);

@@ -31,7 +31,7 @@ enum fallback { SEND, SEND_MANY, RECV, RECV_MANY, NEXT, FALLBACKS };
 static const char *const fallback_names[FALLBACKS] = {
     "_send_over_cffi", "_send_many_over_cffi", "_recv_over_cffi", "_recv_many_over_cffi", "___next___over_cffi",
 };
-static PyObject *fallbacks[FALLBACKS]; /* interned */
+static PyObject *fallbacks[FALLBACKS], *timeout_name; /* interned */
 
 /* The same call, to the Python method. */
 static PyObject *leave_it(enum fallback which, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
@@ -48,12 +48,34 @@ static PyObject *leave_it(enum fallback which, PyObject *self, PyObject *const *
     return PyObject_VectorcallMethod(fallbacks[which], stack, (size_t)nargs + 1, names);
 }
 
+/* A timeout that nothing is wrong with: None, or a number of seconds. */
+static int is_timeout(PyObject *value)
+{
+    if (value == Py_None)
+        return 1;
+    if (PyFloat_CheckExact(value))
+        return PyFloat_AS_DOUBLE(value) >= 0; /* false for a NaN */
+    if (!PyLong_CheckExact(value))
+        return 0;
+    int overflow;
+    return PyLong_AsLongAndOverflow(value, &overflow) >= 0 || overflow > 0;
+}
+
+/* Nothing but perhaps such a timeout behind `count` arguments, the last of them positional if `positional` says so. */
+static int only_a_timeout(PyObject *const *args, Py_ssize_t nargs, PyObject *names, Py_ssize_t count, int positional)
+{
+    if (names == NULL)
+        return nargs == count || (positional && nargs == count + 1 && is_timeout(args[count]));
+    return nargs == count && PyTuple_GET_SIZE(names) == 1 && PyTuple_GET_ITEM(names, 0) == timeout_name &&
+           is_timeout(args[count]);
+}
+
 /* --- send ----------------------------------------------------------------------------------------------------- */
 
 static PyObject *send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
     const struct end *end = (const struct end *)self;
-    if (nargs == 1 && names == NULL && PyBytes_CheckExact(args[0]) && end->handle != NULL) {
+    if (nargs == 1 && end->handle != NULL && PyBytes_CheckExact(args[0]) && only_a_timeout(args, nargs, names, 1, 0)) {
         const char *message = PyBytes_AS_STRING(args[0]);
         const Py_ssize_t length = PyBytes_GET_SIZE(args[0]);
         int status;
@@ -128,12 +150,12 @@ static int is_ours(const struct end *end, int64_t result)
     return result >= 0 && result <= end->most && result >> IPCR_RESULT_ENCODING_SHIFT == 0;
 }
 
-/* The next message, if it is one of ours; NULL without an error if it isn't. */
-static PyObject *take(const struct end *end)
+/* The next message, if it is one of ours; NULL without an error if it isn't.  With a timeout, the Python method spins. */
+static PyObject *take(const struct end *end, int may_spin)
 {
     const char *payload;
     int64_t length = core->reading_begin(end->handle, &payload);
-    if (length == IPCR_EMPTY) {
+    if (length == IPCR_EMPTY && may_spin) {
         Py_BEGIN_ALLOW_THREADS
         core->spin_for_data(end->handle);
         Py_END_ALLOW_THREADS
@@ -158,8 +180,8 @@ static PyObject *take(const struct end *end)
 static PyObject *recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
     const struct end *end = (const struct end *)self;
-    if (nargs == 0 && names == NULL && end->handle != NULL && end->most >= 0) {
-        PyObject *message = take(end);
+    if (end->handle != NULL && end->most >= 0 && only_a_timeout(args, nargs, names, 0, 1)) {
+        PyObject *message = take(end, nargs == 0 && names == NULL);
         if (message != NULL || PyErr_Occurred())
             return message;
     }
@@ -170,7 +192,7 @@ static PyObject *next(PyObject *self, PyObject *const *args, Py_ssize_t nargs, P
 {
     const struct end *end = (const struct end *)self;
     if (nargs == 0 && names == NULL && end->handle != NULL && end->most >= 0) {
-        PyObject *message = take(end);
+        PyObject *message = take(end, 1);
         if (message != NULL || PyErr_Occurred())
             return message;
     }
@@ -217,7 +239,7 @@ static PyObject *take_all(const struct end *end, Py_ssize_t most)
 static PyObject *recv_many(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
     const struct end *end = (const struct end *)self;
-    if (nargs <= 1 && names == NULL && end->handle != NULL && end->most >= 0) {
+    if (end->handle != NULL && end->most >= 0 && only_a_timeout(args, nargs, names, nargs == 0 ? 0 : 1, 1)) {
         const Py_ssize_t most = nargs == 0 ? MOST_AT_ONCE : PyLong_CheckExact(args[0]) ? PyLong_AsSsize_t(args[0]) : -1;
         if (most == -1)
             PyErr_Clear(); /* the Python method says what is wrong with it */
@@ -343,6 +365,8 @@ PyMODINIT_FUNC PyInit__fast(void)
     for (int i = 0; i < FALLBACKS; i++)
         if ((fallbacks[i] = PyUnicode_InternFromString(fallback_names[i])) == NULL)
             return NULL;
+    if ((timeout_name = PyUnicode_InternFromString("timeout")) == NULL)
+        return NULL;
     end_type = (PyTypeObject *)PyType_FromSpec(&end_spec);
     if (end_type == NULL)
         return NULL;

@@ -271,5 +271,9 @@ int ipcr_release(struct ipcr_end *e)
 }
 
 char *ipcr_lent(struct ipcr_end *e) { return (char *)e->lent_payload; }
+uint64_t ipcr_lent_skew(const struct ipcr_end *e)
+{
+    return (uint64_t)(uintptr_t)e->lent_payload & (IPCR_DATA_ALIGNMENT - 1);
+}
 uint64_t ipcr_last_info(struct ipcr_end *e) { return e->last_info; }
 uint64_t ipcr_last_sequence(struct ipcr_end *e) { return e->last_sequence; }

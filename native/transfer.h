@@ -98,6 +98,7 @@ int ipcr_release(struct ipcr_end *e);
 
 /* Of a claim or peek that is outstanding. */
 char *ipcr_lent(struct ipcr_end *e);
+uint64_t ipcr_lent_skew(const struct ipcr_end *e); /* how far it is behind a multiple of 64 */
 /* Of the message received last, or claimed or peeked at. */
 uint64_t ipcr_last_info(struct ipcr_end *e);
 uint64_t ipcr_last_sequence(struct ipcr_end *e);

@@ -25,6 +25,7 @@ from ipc._core.native import ffi, lib
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import DTypeLike
 
 __all__ = [
     "ARRAY",
@@ -32,6 +33,8 @@ __all__ = [
     "NAMES",
     "array_at",
     "array_head",
+    "array_like",
+    "array_over",
     "as_bytes",
     "data_at",
     "decode",
@@ -151,6 +154,30 @@ def array_head(dtype: np.dtype[Any], shape: tuple[int, ...], fortran: bool) -> b
     return b"".join((_HEAD.pack(fortran, len(shape), len(name), 0), struct.pack(f"<{len(shape)}Q", *shape), name))
 
 
+def array_like(dtype: DTypeLike, shape: tuple[int, ...]) -> tuple[bytes, np.dtype[Any], str, int]:
+    """The head, dtype, order and data bytes of a C-contiguous array that shall be lent."""
+    try:
+        return _array_like(dtype, shape)  # type: ignore[arg-type]
+    except TypeError:  # a list of fields has no hash; anything else fails again
+        import numpy as np
+
+        return _array_like(np.dtype(dtype), shape)
+
+
+@functools.lru_cache(maxsize=512)
+def _array_like(dtype: DTypeLike, shape: tuple[int, ...]) -> tuple[bytes, np.dtype[Any], str, int]:
+    import numpy as np
+
+    known = np.dtype(dtype)
+    head = array_head(known, shape, False)
+    if head is None:
+        raise TypeError(f"dtype={known} can't be lent: it holds Python objects, takes no memory, or has no description")
+    nbytes = math.prod(shape) * known.itemsize
+    if nbytes > (most := lib.IPCR_MAX_CAPACITY - lib.IPCR_RECORD_HEADER - len(head) - _ALIGNMENT):
+        raise errors.MessageTooLargeError(f"an array of {nbytes} bytes is more than any ring can carry: {most}")
+    return head, known, "C", nbytes
+
+
 # --- in ---------------------------------------------------------------------------------------------------------
 
 
@@ -198,19 +225,26 @@ def _parse_head(head: bytes) -> tuple[np.dtype[Any], tuple[int, ...], str, int]:
     return dtype, shape, "F" if fortran else "C", size
 
 
+def array_over(shape: tuple[int, ...], dtype: np.dtype[Any], memory: Any, at: int, order: str) -> np.ndarray[Any, Any]:
+    """An array over some memory, without a copy."""
+    global _ndarray  # noqa: PLW0603
+    if _ndarray is None:
+        import numpy as np
+
+        _ndarray = np.ndarray
+    return _ndarray(shape, dtype, memory, at, None, order)  # type: ignore[no-any-return]
+
+
 def array_at(memory: Any, size: int, skew: int) -> np.ndarray[Any, Any]:
     """The array of a whole message, over the message's own memory."""
-    import numpy as np
-
-    start = bytes(memory[: _HEAD.size])
-    if len(start) < _HEAD.size or (end := _head_length(start)) > size:
+    start = memory[:8]
+    if size < 8 or (end := _head_length(start)) > size:
         raise _corrupt(f"an array of {size} bytes without a head")
-    dtype, shape, order, nbytes = _parse_head(bytes(memory[:end]))
+    dtype, shape, order, nbytes = _parse_head(memory[:end])
     at = data_at(end, skew)
     if at + nbytes != size:
         raise _corrupt(f"{size} bytes for an array of dtype {dtype} and shape {shape}")
-    array: np.ndarray[Any, Any] = np.ndarray(shape, dtype, memory, at, None, order)  # type: ignore[arg-type]
-    return array
+    return array_over(shape, dtype, memory, at, order)
 
 
 def data_at(end: int, skew: int) -> int:

@@ -1,23 +1,26 @@
 """Memory of the ring, lent for the length of a `with`.
 
-The memory can't go away under a view: while one lives, the view keeps the segment mapped.  A view that outlives its
-`with` would show other messages, so that is detected and said.
+The memory can't go away under a view: while anything refers to it, the segment stays mapped.  What outlives its `with`
+would show other messages, so it is detected and said: every array, slice or memoryview holds the loan's exporter, and
+whoever still does when the `with` ends can be counted.
 """
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ipc._core.native import ffi, lib
-from ipc._core.transfer import LENGTH
+from ipc._core import arguments
+from ipc._core.native import ffi
 from ipc.errors import BusyError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ipc._core.segment import Segment
     from ipc._core.transfer import ReceivingEnd, SendingEnd
 
@@ -25,66 +28,75 @@ __all__ = ["Claim", "Loan", "Peek"]
 
 _L = TypeVar("_L")
 
-# Who may know a lent array when its `with` ends: the name in `as`, the loan itself, and the call that counts them.
-_KNOWN_ARRAYS = 3
+_refcount = sys.getrefcount
 
 
-class _Keep:
-    """Keeps a segment mapped for as long as a view of it lives."""
+class _Probe:
+    """How many references are counted, in the places of `Loan` that count, to what nobody else knows."""
 
-    __slots__ = ("segment",)
+    exporter: Any
+    lent: Any
 
-    def __init__(self, segment: Segment) -> None:
-        self.segment = segment
+    def __init__(self) -> None:
+        self.exporter, self.lent = [], []
+
+    def attribute(self) -> int:
+        return _refcount(self.exporter)
+
+    def local(self) -> int:
+        lent, self.lent = self.lent, None
+        return _refcount(lent)
+
+
+_UNKNOWN_EXPORTER = _Probe().attribute()
+_ONLY_IN_AS = _Probe().local() + 1  # an array known only by the name that the `with` gave it
+
+
+def _keep(segment: Segment) -> None:
+    """What a finalizer calls; its purpose is to hold the segment until then."""
 
 
 class Loan:
     """Some memory of the ring, and the means to tell whether any of it is still held."""
 
-    __slots__ = ("_array", "_exporter", "_view", "skew", "used")
+    __slots__ = ("_lent", "_segment", "exporter")
 
-    def __init__(self, segment: Segment, pointer: Any, size: int, *, read_only: bool) -> None:
-        self.used = size  # of a claim: what is sent
-        self.skew = int(ffi.cast("uintptr_t", pointer)) % lib.IPCR_DATA_ALIGNMENT
-        keep = _Keep(segment)
-        # the destructor's only purpose is to hold `keep` for as long as the pointer lives
-        exporter = ffi.buffer(ffi.gc(pointer, lambda _, keep=keep: None), size)
-        self._exporter = weakref.ref(exporter)
-        self._array: Any = None
-        self._view: memoryview | None = memoryview(exporter).toreadonly() if read_only else memoryview(exporter)
+    def __init__(self, segment: Segment, pointer: Any, size: int) -> None:
+        self.exporter: Any = ffi.buffer(pointer, size)
+        self._segment = segment  # mapped for as long as the loan runs
+        self._lent: Any = None
 
-    @property
-    def memory(self) -> memoryview:
-        """The memory, while it is lent."""
-        assert self._view is not None
-        return self._view
+    def memory(self, *, read_only: bool) -> memoryview:
+        """Lend the memory as it is."""
+        view = memoryview(self.exporter)
+        self._lent = view.toreadonly() if read_only else view
+        return self._lent  # type: ignore[no-any-return]
 
-    def as_array(self, make: Callable[[memoryview], Any]) -> Any:
-        """Lend an array over the memory, in place of the memory itself."""
-        self._array = make(self.memory)
-        self.memory.release()
-        self._view = None
-        return self._array
+    def array(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Lend an array that was made over the exporter."""
+        self._lent = array
+        return array
 
     def end(self) -> None:
         """Take the memory back; BusyError when something made from it is still alive."""
-        if self._view is not None:
-            with contextlib.suppress(BufferError):  # an array or a view exports it; reported below
-                self._view.release()
-        elif sys.getrefcount(self._array) <= _KNOWN_ARRAYS:
-            # the name in `as` outlives its `with`: from now on it is an empty array
-            self._array.__setstate__((1, (0,), self._array.dtype, False, b""))
-        self._array = None
-        if self._exporter() is not None:
+        lent, self._lent = self._lent, None
+        if lent.__class__ is memoryview:
+            with suppress(BufferError):  # a slice or a view of it lives, and with it the exporter
+                lent.release()
+        elif lent is not None and _refcount(lent) <= _ONLY_IN_AS:
+            # the name in `as` outlives its `with`: from now on it is an empty array, which lets go of the memory
+            lent.__setstate__((1, (0,), lent.dtype, False, b""))
+        lent = None
+        if _refcount(self.exporter) > _UNKNOWN_EXPORTER:
             raise BusyError(
                 "something made from this memory (an array, a slice) is still alive after its `with`, and would show "
                 "other messages from now on; copy what you want to keep"
             )
 
-
-# From a loan, and the result that describes its message, to what the user gets.
-Lend = Callable[[Loan], _L]
-Show = Callable[[Loan, int], _L]
+    def __del__(self) -> None:
+        self._lent = None
+        if hasattr(self, "_segment") and _refcount(self.exporter) > _UNKNOWN_EXPORTER:  # kept: the memory must stay
+            weakref.finalize(self.exporter, _keep, self._segment).atexit = False
 
 
 class Claim(Generic[_L]):
@@ -95,21 +107,31 @@ class Claim(Generic[_L]):
 
     __slots__ = ("_info", "_lend", "_loan", "_size", "_timeout", "_writer")
 
-    def __init__(self, writer: SendingEnd, size: int, timeout: float | None, info: int, lend: Lend[_L]) -> None:
+    def __init__(
+        self,
+        writer: SendingEnd,
+        size: int,
+        timeout: float | None,
+        info: int,
+        lend: Callable[[Loan, Any], tuple[_L, int]],
+    ) -> None:
+        if timeout is not None:
+            arguments.deadline_ns(timeout)  # a wrong one is said before anything is lent
         self._writer = writer
-        self._size = size
+        self._size = size  # of which `lend` may leave some
         self._timeout = timeout
         self._info = info
         self._lend = lend
 
     def __enter__(self) -> _L:
-        pointer, segment = self._writer._claim(self._size, self._timeout)
-        self._loan = Loan(segment, pointer, self._size, read_only=False)
+        writer = self._writer
+        loan = self._loan = Loan(writer._attached(), writer._claim(self._size, self._timeout), self._size)
         try:
-            return self._lend(self._loan)
+            lent, self._size = self._lend(loan, writer._handle)
         except BaseException:
-            self._writer._abort()
+            writer._abort()
             raise
+        return lent
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -122,7 +144,7 @@ class Claim(Generic[_L]):
                 raise
             return  # the error on its way may hold the memory
         if kind is None:
-            self._writer._commit(self._loan.used, self._info)
+            self._writer._commit(self._size, self._info)
         else:
             self._writer._abort()
 
@@ -132,16 +154,19 @@ class Peek(Generic[_L]):
 
     __slots__ = ("_loan", "_reader", "_show", "_timeout")
 
-    def __init__(self, reader: ReceivingEnd, timeout: float | None, show: Show[_L]) -> None:
+    def __init__(self, reader: ReceivingEnd, timeout: float | None, show: Callable[[Loan, int], _L]) -> None:
+        if timeout is not None:
+            arguments.deadline_ns(timeout)
         self._reader = reader
         self._timeout = timeout
         self._show = show
 
     def __enter__(self) -> _L:
-        pointer, result, segment = self._reader._peek(self._timeout)
-        self._loan = Loan(segment, pointer, result & LENGTH, read_only=True)
+        reader = self._reader
+        result, pointer, size = reader._peek(self._timeout)
+        loan = self._loan = Loan(reader._attached(), pointer, size)
         try:
-            return self._show(self._loan, result)
+            return self._show(loan, result)
         except BaseException:  # refused or not decodable: taken, as by recv
             self._end(quiet=True)
             raise

@@ -6,7 +6,6 @@ exact bytes that can go or come at once; everything else comes here, where cffi 
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, TypeVar, overload
@@ -235,39 +234,36 @@ class MessageSender(SendingEnd, Generic[_T]):
           BusyError: at the end of the `with`, something made from the memory is still alive; nothing was sent.
           TimeoutError, PeerDiedError, EndOfChannel: as `send`.
         """
-        info = arguments.message_type(type)
+        info = arguments.message_type(type) if type != 0 else 0
         if dtype is None:
             size = arguments.claim_bytes(shape if nbytes is None else nbytes)
             return Claim(self, size, timeout, info, _memory)
         if nbytes is not None:
             raise TypeError("claim() takes nbytes, or a shape and a dtype, not both")
-        import numpy as np
-
         shape = tuple(shape) if isinstance(shape, Iterable) else (shape,)
-        return self._claim_array(tuple(arguments.extent(n) for n in shape), np.dtype(dtype), info, timeout)
+        for extent in shape:
+            if extent.__class__ is not int or extent < 0:
+                shape = tuple(map(arguments.extent, shape))
+                break
+        return self._claim_array(shape, dtype, info, timeout)
 
     def _claim_array(
-        self, shape: tuple[int, ...], dtype: np.dtype[Any], info: int, timeout: float | None
+        self, shape: tuple[int, ...], dtype: DTypeLike, info: int, timeout: float | None
     ) -> Claim[np.ndarray[Any, Any]]:
-        head = encodings.array_head(dtype, shape, False)
-        if head is None:
-            raise TypeError(f"dtype={dtype} can't be lent: it holds Python objects, or takes no memory, or has no name")
-        nbytes = math.prod(shape) * dtype.itemsize
+        head, known, order, nbytes = encodings.array_like(dtype, shape)
+        length = len(head)
 
-        def lend(loan: Loan) -> np.ndarray[Any, Any]:
-            import numpy as np
+        def lend(loan: Loan, handle: Any) -> tuple[np.ndarray[Any, Any], int]:
+            exporter = loan.exporter
+            exporter[:length] = head
+            at = encodings.data_at(length, lib.ipcr_lent_skew(handle))
+            return loan.array(encodings.array_over(shape, known, exporter, at, order)), at + nbytes
 
-            loan.memory[: len(head)] = head
-            at = encodings.data_at(len(head), loan.skew)
-            loan.used = at + nbytes
-            return loan.as_array(lambda memory: np.ndarray(shape, dtype, memory, at))  # type: ignore[no-any-return]
-
-        most = arguments.claim_bytes(len(head) + _ALIGNMENT + nbytes)
-        return Claim(self, most, timeout, info | encodings.ARRAY << 32, lend)
+        return Claim(self, length + _ALIGNMENT + nbytes, timeout, info | encodings.ARRAY << 32, lend)
 
 
-def _memory(loan: Loan) -> memoryview:
-    return loan.memory
+def _memory(loan: Loan, handle: Any) -> tuple[memoryview, int]:
+    return loan.memory(read_only=False), len(loan.exporter)
 
 
 class MessageReceiver(ReceivingEnd, Generic[_T]):
@@ -562,10 +558,12 @@ class MessageReceiver(ReceivingEnd, Generic[_T]):
             if refusal is not None:
                 raise refusal
         if encoding == encodings.BYTES:
-            return loan.memory
+            return loan.memory(read_only=True)
         if encoding == encodings.ARRAY:
-            return loan.as_array(lambda memory: encodings.array_at(memory, size, loan.skew))
-        return self._decoded(loan.memory, result)
+            array = encodings.array_at(loan.exporter, size, 8 * (result >> SKEW_SHIFT & 7))
+            array.flags.writeable = False
+            return loan.array(array)
+        return self._decoded(memoryview(loan.exporter), result)
 
 
 class _NotYet(Exception):

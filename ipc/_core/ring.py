@@ -116,7 +116,7 @@ class RingWriter(SendingEnd):
         The message is written at the end of the `with`, without a copy, or not at all if its body raised.  Waits for
         room as `write` does.
         """
-        return Claim(self, arguments.claim_bytes(nbytes), timeout, 0, _memory)
+        return Claim(self, arguments.claim_bytes(nbytes), timeout, 0, _writable)
 
 
 @final
@@ -214,11 +214,15 @@ class RingReader(ReceivingEnd):
 
         The message is taken, and its space given back, at the end of the `with`.  Waits as `read` does.
         """
-        return Peek(self, timeout, _memory)
+        return Peek(self, timeout, _read_only)
 
 
-def _memory(loan: Loan, result: int = 0) -> memoryview:
-    return loan.memory
+def _writable(loan: Loan, handle: Any) -> tuple[memoryview, int]:
+    return loan.memory(read_only=False), len(loan.exporter)
+
+
+def _read_only(loan: Loan, result: int) -> memoryview:
+    return loan.memory(read_only=True)
 
 
 def _split(joined: Any, lengths: list[int]) -> list[bytes]:

@@ -9,7 +9,6 @@ from ipc import errors
 from ipc._core import arguments
 from ipc._core.ends import End
 from ipc._core.native import ffi, lib
-from ipc._core.segment import Segment
 
 __all__ = ["ENCODING_SHIFT", "LENGTH", "LENT", "SKEW_SHIFT", "SMALL", "Inbox", "ReceivingEnd", "SendingEnd"]
 
@@ -27,6 +26,9 @@ _EMPTY = lib.IPCR_EMPTY
 
 _send = lib.ipcr_send
 _try_recv = lib.ipcr_try_recv_into
+_claim = lib.ipcr_claim
+_peek = lib.ipcr_peek
+_lent = lib.ipcr_lent
 
 # Where a native receive puts one small message: the struct that it takes, and a buffer over its bytes.
 Inbox = tuple[Any, Any]
@@ -78,23 +80,25 @@ class SendingEnd(End):
             )
         self._raise(status)
 
-    def _claim(self, size: int, timeout: float | None) -> tuple[Any, Segment]:
-        """The address of `size` bytes of the ring, and what keeps them mapped."""
-        deadline = arguments.deadline_ns(timeout)
-        start = time.monotonic_ns()
-        while True:
-            status = lib.ipcr_claim(self._handle, size)
-            if status == _OK:
-                return lib.ipcr_lent(self._handle), self._attached()
+    def _claim(self, size: int, timeout: float | None) -> Any:
+        """The address of `size` bytes of the ring."""
+        status = _claim(self._handle, size)
+        if status != _OK:
+            deadline = arguments.deadline_ns(timeout)
+            start = time.monotonic_ns()
+        while status != _OK:
             if status == lib.IPCR_NOT_TAKEN:
                 self._take()
-                continue
-            if status == _FULL:
+            elif status == _FULL:
                 status = self._wait(lib.ipcr_room_wait, size, deadline)
                 if status == _FULL:
                     self._timed_out(f"no room for {size} bytes", deadline, start)
-            if status != _OK:
+                if status != _OK:
+                    self._refuse(status, size)
+            else:
                 self._refuse(status, size)
+            status = _claim(self._handle, size)
+        return _lent(self._handle)
 
     def _commit(self, size: int, info: int) -> None:
         status = lib.ipcr_commit(self._handle, size, info)
@@ -172,23 +176,25 @@ class ReceivingEnd(End):
             result = int(_try_recv(inbox[0]))
         return result
 
-    def _peek(self, timeout: float | None) -> tuple[Any, int, Segment]:
-        """The address of the next message, the result that describes it, and what keeps it mapped."""
-        deadline = arguments.deadline_ns(timeout)
-        start = time.monotonic_ns()
-        while True:
-            result = lib.ipcr_peek(self._handle)
-            if result >= 0:
-                return lib.ipcr_lent(self._handle), int(result), self._attached()
+    def _peek(self, timeout: float | None) -> tuple[int, Any, int]:
+        """The result that describes the next message, its address, and its length."""
+        result = _peek(self._handle)
+        if result < 0:
+            deadline = arguments.deadline_ns(timeout)
+            start = time.monotonic_ns()
+        while result < 0:
             if result == lib.IPCR_NOT_TAKEN:
                 self._take()
-                continue
-            if result == _EMPTY:
-                result = self._wait(lib.ipcr_data_wait, deadline)
-                if result == _EMPTY:
+            elif result == _EMPTY:
+                status = self._wait(lib.ipcr_data_wait, deadline)
+                if status == _EMPTY:
                     self._timed_out("no message", deadline, start)
-            if result < 0:
+                if status < 0:
+                    self._raise(status)
+            else:
                 self._raise(int(result))
+            result = _peek(self._handle)
+        return result, _lent(self._handle), result & LENGTH
 
     def _release(self) -> None:
         status = lib.ipcr_release(self._handle)
