@@ -13,7 +13,7 @@ from itertools import islice, repeat
 from time import monotonic_ns
 
 from . import contest, options, peers, report, throughput
-from .figures import Column, parse_bytes, rate, size_label, spread
+from .figures import Column, rate, size_label, spread
 from .messages import payload
 from .plan import Case, Ends, Role, Wire
 
@@ -21,7 +21,7 @@ NAME = "batches"
 LIMIT = throughput.LIMIT
 METRIC = throughput.METRIC
 COLUMNS = (Column("messages/s", METRIC, rate), Column("min..max", METRIC, spread(rate)))
-SIZES = ("64",)
+SIZES = (64,)
 BATCH = 256
 WAYS = {"many": "batches of 256", "iterate": "batches out, iteration in", "single": "one by one"}
 
@@ -87,9 +87,9 @@ def entered(case: Case, settings: options.Settings) -> contest.Field:
     return found
 
 
-def run(settings: options.Settings, sizes: Sequence[str] = SIZES) -> report.Report:
+def run(settings: options.Settings, sizes: Sequence[int] = SIZES) -> report.Report:
     found = report.Report(NAME, "Throughput in batches, one sender, one receiver", COLUMNS, METRIC)
-    for size in map(parse_bytes, sizes):
+    for size in sizes:
         case = Case(f"{size_label(size)}, {WAYS['many']}", size, max(1 << 20, 4 * size), way="many")
         rows = found.hold(entered(case, settings), settings)
         goal = "at least 1.5 x one call per message"
@@ -101,7 +101,10 @@ def run(settings: options.Settings, sizes: Sequence[str] = SIZES) -> report.Repo
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = options.parser(__doc__, NAME)
-    parser.add_argument("--size", nargs="+", default=SIZES, metavar="BYTES", help="message sizes, such as 64 1KiB")
+    parser.add_argument(
+        "--size", type=options.size, nargs="+", default=SIZES, metavar="BYTES",
+        help="message sizes, such as 64 1KiB (64)",
+    )  # fmt: skip
     args = parser.parse_args(argv)
     return options.finish(args, run(options.settings(args), args.size))
 

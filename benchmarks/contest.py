@@ -20,7 +20,7 @@ from .options import Settings
 from .plan import Case, Plan, question
 from .processes import import_path
 
-__all__ = ["Contestant", "Field", "Row", "Sample", "interleave", "peers", "run_command"]
+__all__ = ["Contestant", "Field", "Kind", "Row", "Sample", "interleave", "peers", "run_command"]
 
 Kind = Literal["ours", "peer", "floor"]
 

@@ -20,7 +20,7 @@ from typing import Final, final
 
 from . import options, report
 from .contest import Contestant, Field, Kind, Sample, run_command
-from .figures import Column, gigabytes, nanoseconds, parse_bytes, rate, spread
+from .figures import Column, gigabytes, nanoseconds, rate, spread
 
 __all__ = ["FUTEX_PING_PONG", "LEND", "MEMCPY", "PAUSE_NS", "Program", "Programs", "run"]
 
@@ -36,7 +36,7 @@ COLUMNS = (
 )
 FLAGS = ("-std=c11", "-D_GNU_SOURCE", "-O3", "-Wall", "-Wextra", "-pthread")  # the extension's own optimisation
 SOURCES = Path(__file__).parent / "floor"
-CAPACITY: Final = "1MiB"
+CAPACITY: Final = 1 << 20
 PAUSE_NS: Final = 50_000  # several times what any peer takes to fall asleep
 
 
@@ -120,12 +120,11 @@ def _measurer(command: Sequence[str], count: int, facts: dict[str, object], time
     return measured
 
 
-def run(settings: options.Settings, capacity: str = CAPACITY) -> report.Report:
+def run(settings: options.Settings, capacity: int = CAPACITY) -> report.Report:
     found = report.Report(NAME, "Floor: C without Python, both sides pinned", COLUMNS, METRIC)
-    room = parse_bytes(capacity)
     with Programs() as programs:
 
-        def hold(case: str, *contestants: Program, parameter: int = room) -> list[report.Row]:
+        def hold(case: str, *contestants: Program, parameter: int = capacity) -> list[report.Row]:
             entered = Field()
             for program in contestants:
                 programs.enter(entered, program, case, settings, parameter)
@@ -143,7 +142,9 @@ def run(settings: options.Settings, capacity: str = CAPACITY) -> report.Report:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = options.parser(__doc__, NAME)
-    parser.add_argument("--capacity", default=CAPACITY, metavar="BYTES", help="memory of each queue (1MiB)")
+    parser.add_argument(
+        "--capacity", type=options.size, default=CAPACITY, metavar="BYTES", help="memory of each queue (1MiB)"
+    )
     args = parser.parse_args(argv)
     return options.finish(args, run(options.settings(args), args.capacity))
 

@@ -5,15 +5,15 @@ Each repetition starts several interpreters, with warm files, and takes the medi
 
 from __future__ import annotations
 
+import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 
 from . import options, report
-from .contest import Contestant, Field, Sample
-from .figures import Column, spread
+from .contest import Contestant, Field, Kind, Sample, run_command
+from .figures import Column, Summary, spread
 from .processes import import_path
 
 NAME = "imports"
@@ -23,20 +23,17 @@ STARTS = 11
 PROGRAM = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
 
 
-def _milliseconds(values: object) -> str:
-    return f"{values['median']:.3g} ms"  # type: ignore[index]
+def _milliseconds(values: Summary) -> str:
+    return f"{values['median']:.3g} ms"
 
 
 COLUMNS = (Column("import", METRIC, _milliseconds), Column("min..max", METRIC, spread(_milliseconds)))
 
 
-def _measurer(module: str, starts: int) -> Callable[[], Sample]:
+def _measurer(module: str, starts: int, timeout: float) -> Callable[[], Sample]:
     def once() -> float:
         command = [sys.executable, "-c", PROGRAM.format(module)]
-        done = subprocess.run(
-            command, check=True, capture_output=True, text=True, timeout=60, env={"PYTHONPATH": import_path()}
-        )
-        return float(done.stdout) * 1000
+        return float(run_command(command, timeout, env={**os.environ, "PYTHONPATH": import_path()})) * 1000
 
     def measured() -> Sample:
         start = time.monotonic()
@@ -51,9 +48,9 @@ def run(settings: options.Settings) -> report.Report:
     found = report.Report(NAME, "Importing", COLUMNS, METRIC, more_is_better=False)
     entered = Field()
     for key, module in MODULES.items():
-        kind = "ours" if key == "ours" else "floor"
-        measured = _measurer(module, 1 if settings.quick else STARTS)
-        entered.contestants.append(Contestant(key, f"import {module}", kind, "import", None, measured))  # type: ignore[arg-type]
+        kind: Kind = "ours" if key == "ours" else "floor"
+        measured = _measurer(module, 1 if settings.quick else STARTS, settings.timeout)
+        entered.contestants.append(Contestant(key, f"import {module}", kind, "import", None, measured))
     rows = found.hold(entered, settings)
     found.compare(rows, "ours", "mp_queues", goal="at most 1.5 x")
     return found

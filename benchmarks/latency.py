@@ -16,7 +16,7 @@ from itertools import pairwise, repeat
 from time import monotonic_ns
 
 from . import contest, floor, options, report
-from .figures import Column, microseconds, parse_bytes, percentile, plain, size_label, spread
+from .figures import Column, microseconds, percentile, plain, size_label, spread
 from .messages import expect, payload
 from .peers import Wait
 from .plan import Case, Ends, Role, Wire
@@ -32,7 +32,7 @@ COLUMNS = (
     Column("sleeps", "sleeps_per_round_trip", plain),
 )
 WAITS: tuple[Wait, ...] = ("hot", "parked")
-SIZE = "64"
+SIZE = 64
 
 
 def ping(case: Case, ends: Ends, count: int, checked: bool) -> dict[str, float]:
@@ -141,13 +141,13 @@ def combine(case: Case, count: int, results: Sequence[dict[str, float]]) -> dict
 def run(
     settings: options.Settings,
     waits: Sequence[Wait] = WAITS,
-    sizes: Sequence[str] = (SIZE,),
+    sizes: Sequence[int] = (SIZE,),
     pause_ns: int = floor.PAUSE_NS,
 ) -> report.Report:
     title = "Latency, round trip from one process to another and back"
     found = report.Report(NAME, title, COLUMNS, METRIC, more_is_better=False)
     with floor.Programs() as programs:
-        for size in map(parse_bytes, sizes):
+        for size in sizes:
             for wait in waits:
                 pause = pause_ns if wait == "parked" else 0
                 case = Case(f"{size_label(size)} {wait}", size, max(1 << 20, 4 * size), wait, pause)
@@ -165,10 +165,13 @@ def run(
 def main(argv: Sequence[str] | None = None) -> int:
     parser = options.parser(__doc__, NAME)
     parser.add_argument("--wait", nargs="+", choices=WAITS, default=WAITS, help="ways of waiting (both)")
-    parser.add_argument("--size", nargs="+", default=(SIZE,), metavar="BYTES", help="message sizes, such as 64 4KiB")
+    parser.add_argument(
+        "--size", type=options.size, nargs="+", default=(SIZE,), metavar="BYTES",
+        help="message sizes, such as 64 4KiB (64)",
+    )  # fmt: skip
     pause_us = floor.PAUSE_NS // 1000
     parser.add_argument(
-        "--pause", type=float, default=pause_us, metavar="US",
+        "--pause", type=options.duration, default=pause_us, metavar="US",
         help=f"microseconds for the other side to fall asleep, when parked ({pause_us}; 0: none)",
     )  # fmt: skip
     args = parser.parse_args(argv)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import machine, peers
+from .figures import parse_bytes
 
 if TYPE_CHECKING:
     from .report import Report
 
-__all__ = ["Settings", "finish", "parser", "settings"]
+__all__ = ["Settings", "duration", "finish", "parser", "settings", "size"]
 
 QUICK_COUNT = 200
 
@@ -40,13 +42,13 @@ def parser(description: str | None, program: str) -> argparse.ArgumentParser:
     )
     made.add_argument("--reps", type=_positive, default=None, metavar="N", help="repetitions of everybody (5)")
     made.add_argument("--count", type=_positive, metavar="N", help="operations per repetition (what fits --seconds)")
-    made.add_argument("--seconds", type=float, default=0.5, metavar="S", help="length of one repetition (0.5)")
+    made.add_argument("--seconds", type=duration, default=0.5, metavar="S", help="length of one repetition (0.5)")
     made.add_argument(
         "--peers", nargs="+", default=(), metavar="PEER",
         help=f"some of: {' '.join(peers.names())}, or modules of yours by their dotted names",
     )  # fmt: skip
     made.add_argument("--cpus", type=_cpus, metavar="A,B", help="pin the processes to these, in turn")
-    made.add_argument("--timeout", type=float, default=60.0, metavar="S", help="give one repetition up after (60)")
+    made.add_argument("--timeout", type=duration, default=60.0, metavar="S", help="give one repetition up after (60)")
     made.add_argument("--json", metavar="FILE", help="write the results there; - for standard output")
     made.add_argument(
         "--quick", action="store_true", help="one short repetition each: shows that it works, measures nothing"
@@ -58,6 +60,11 @@ def settings(args: argparse.Namespace) -> Settings:
     for name in args.peers:
         if "." not in name and name not in peers.names():
             raise SystemExit(f"no such peer: {name} (there are {' '.join(peers.names())})")
+        if "." in name:
+            try:
+                peers.load(name)
+            except ImportError as error:
+                raise SystemExit(f"no such peer: {name}: {error}") from None
     return Settings(
         reps=args.reps or (1 if args.quick else 5),
         count=args.count or (QUICK_COUNT if args.quick else None),
@@ -84,15 +91,36 @@ def finish(args: argparse.Namespace, report: Report) -> int:
     return 1 if report.failed() else 0
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+def size(text: str) -> int:
+    """64, 64KiB, 1MiB."""
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def duration(text: str) -> float:
+    """Zero or more, of whatever unit the option has."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of at least 0, not {text}")
     return value
 
 
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a number of at least 1, not {text}")
+    return int(text)
+
+
 def _cpus(text: str) -> Sequence[int]:
-    cpus = tuple(int(cpu) for cpu in text.split(","))
+    numbers = text.split(",")
+    if not all(number.isdecimal() for number in numbers):
+        raise argparse.ArgumentTypeError(f"must be numbers with commas, such as 0,1, not {text}")
+    cpus = tuple(map(int, numbers))
     allowed = machine.allowed_cpus()
     if not set(cpus) <= set(allowed):
         raise argparse.ArgumentTypeError(f"we may run on {allowed} only")

@@ -11,7 +11,7 @@ from itertools import repeat
 from time import monotonic_ns
 
 from . import contest, options, report
-from .figures import Column, gigabytes, parse_bytes, rate, size_label, spread
+from .figures import Column, gigabytes, rate, size_label, spread
 from .messages import expect, payload
 from .plan import Case, Ends, Role, Wire
 
@@ -23,7 +23,7 @@ COLUMNS = (
     Column("min..max", METRIC, spread(rate)),
     Column("GB/s", "gigabytes_per_second", gigabytes),
 )
-SIZES = ("64", "64KiB", "1MiB")
+SIZES = (64, 64 << 10, 1 << 20)
 GOALS = {64: "at least 1.8", 64 << 10: "at least 1.3"}
 
 
@@ -65,19 +65,12 @@ def combine(case: Case, count: int, results: Sequence[dict[str, float]]) -> dict
     }
 
 
-def cases(sizes: Sequence[str], capacity: str | None) -> list[Case]:
-    found = []
-    for size in map(parse_bytes, sizes):
-        room = parse_bytes(capacity) if capacity else max(1 << 20, 4 * size)
-        found.append(Case(size_label(size), size, room))
-    return found
-
-
-def run(settings: options.Settings, sizes: Sequence[str] = SIZES, capacity: str | None = None) -> report.Report:
+def run(settings: options.Settings, sizes: Sequence[int] = SIZES, capacity: int | None = None) -> report.Report:
     found = report.Report(NAME, "Throughput, one sender, one receiver, one call per message", COLUMNS, METRIC)
-    for case in cases(sizes, capacity):
+    for size in sizes:
+        case = Case(size_label(size), size, max(1 << 20, 4 * size) if capacity is None else capacity)
         rows = found.hold(contest.peers(NAME, case, settings), settings)
-        goal = GOALS.get(case.message_bytes)
+        goal = GOALS.get(size)
         found.compare(rows, "ours", "mp_queue")
         found.compare(rows, "ours", "best", goal=f"{goal} x the best peer" if goal else None)
     return found
@@ -85,8 +78,13 @@ def run(settings: options.Settings, sizes: Sequence[str] = SIZES, capacity: str 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = options.parser(__doc__, NAME)
-    parser.add_argument("--size", nargs="+", default=SIZES[:1], metavar="BYTES", help="message sizes, such as 64 64KiB")
-    parser.add_argument("--capacity", metavar="BYTES", help="room in the transport (1MiB, or four messages)")
+    parser.add_argument(
+        "--size", type=options.size, nargs="+", default=SIZES[:1], metavar="BYTES",
+        help="message sizes, such as 64 64KiB (64)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--capacity", type=options.size, metavar="BYTES", help="room in the transport (1MiB, or four messages)"
+    )
     args = parser.parse_args(argv)
     return options.finish(args, run(options.settings(args), args.size, args.capacity))
 

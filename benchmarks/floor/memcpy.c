@@ -16,7 +16,8 @@ int main(int argc, char **argv)
     const struct arguments given = parse(argc, argv);
     const uint64_t bytes = given.parameter;
     pin(given.cpu[0]);
-    uint8_t *source = aligned_alloc(4096, bytes), *target = aligned_alloc(4096, bytes);
+    const uint64_t pages = (bytes + 4095) / 4096 * 4096; /* aligned_alloc takes multiples only */
+    uint8_t *source = aligned_alloc(4096, pages), *target = aligned_alloc(4096, pages);
     require(source != NULL && target != NULL, "aligned_alloc");
     memset(source, 1, bytes);
     memset(target, 2, bytes);

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -12,19 +14,25 @@ from typing import Any
 
 import pytest
 
-from benchmarks import figures, machine, peers
-from benchmarks.contest import Contestant, Field, Sample, interleave
-from benchmarks.figures import Column, rate
-from benchmarks.options import Settings
-from benchmarks.report import Report
+from benchmarks import peers
 
 ROOT = Path(__file__).resolve().parents[2]
 SUMMARY = {"median", "min", "max", "q1", "q3", "reps"}
 METRICS = {
     "throughput": {"messages_per_second", "gigabytes_per_second"},
+    "batches": {"messages_per_second", "gigabytes_per_second"},
     "latency": {"p50_ns", "p99_ns", "p99_9_ns", "mean_ns", "clock_ns", "sleeps_per_round_trip"},
+    "arrays": {"gigabytes_per_second", "net_gigabytes_per_second", "sum_us"},
 }
-CASES = {"throughput": {"64 B"}, "latency": {"64 B hot", "64 B parked"}}
+CASES = {
+    "throughput": {"64 B"},
+    "batches": {"64 B, batches of 256"},
+    "latency": {"64 B hot", "64 B parked"},
+    "arrays": {"64 KiB arrays"},
+}
+SIZES = {"arrays": ("--size", "64KiB")}
+QUESTIONS = (*METRICS, "imports", "floor")
+NO_COMPILER = shutil.which("cc") is None
 
 # Two processes that find each other by FIFOs in the link's directory, started by a launcher of the peer's own.
 LAUNCHED_PEER = """
@@ -59,23 +67,37 @@ def receiver(handle, link):
 """
 
 
-def bench(*arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": path}
+def bench(*arguments: str, path: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": path, **variables}
     command = [sys.executable, "-m", *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True, timeout=100, check=False)
 
 
-def results(*arguments: str, path: str = "") -> dict[str, Any]:
-    done = bench(*arguments, "--quick", "--json", "-", path=path)
+def results(*arguments: str, path: str = "", **variables: str) -> dict[str, Any]:
+    done = bench(*arguments, "--quick", "--json", "-", path=path, **variables)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
+def by_peer(answers: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The rows of a question that was asked in one case."""
+    return {row["peer"]: row for row in answers["results"]}
+
+
+def median(row: dict[str, Any], metric: str) -> float:
+    value: float = row["metrics"][metric]["median"]
+    return value
+
+
+def ratios(answers: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(ratio["label"], ratio["metric"]) for ratio in answers["ratios"]]
+
+
 @pytest.mark.parametrize("peer", peers.names())
 @pytest.mark.parametrize("question", METRICS)
 def test_a_quick_run_of_every_peer_completes_and_has_the_fields(question: str, peer: str) -> None:
-    found = results(f"benchmarks.{question}", "--peers", peer)
+    found = results(f"benchmarks.{question}", "--peers", peer, *SIZES.get(question, ()))
     assert found["schema"] == 1
     assert found["quick"] is True
     assert {"cpus", "pinned", "one_cpu_for_all", "threads_of_one_core"} == set(found["pins"])
@@ -91,10 +113,88 @@ def test_a_quick_run_of_every_peer_completes_and_has_the_fields(question: str, p
         assert row["counts"] == [200]
         assert METRICS[question] <= set(row["metrics"])
         assert all(set(summary) == SUMMARY for summary in row["metrics"].values())
-        assert [len(where) for where in row["facts"]["cpus"].values()] == [1, 1], "each end is pinned to one CPU"
+        assert all(math.isfinite(summary["median"]) and summary["min"] >= 0 for summary in row["metrics"].values())
+        pinned = list(row["facts"]["cpus"].values())
+        assert pinned == [[cpu] for cpu in found["settings"]["cpus"]], "each end is where it was meant to be"
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_messages_and_bytes_per_second_are_the_same_figure_in_other_units() -> None:
+    (answers,) = results("benchmarks.batches", "--peers", "mp_pipe", "--size", "1KiB")["questions"]
+    (row,) = answers["results"]
+    assert row["facts"]["case"]["message_bytes"] == 1024
+    assert median(row, "gigabytes_per_second") == pytest.approx(median(row, "messages_per_second") * 1024 / 1e9)
+
+
+def test_our_batches_are_measured_beside_one_by_one_and_iteration() -> None:
+    found = results("benchmarks.batches", "--peers", "mp_pipe", "ipc_channel", "--count", "600")
+    (answers,) = found["questions"]
+    rows = by_peer(answers)
+    assert list(rows) == ["mp_pipe", "ipc_channel", "ipc_channel_iterate", "ipc_channel_single"]
+    assert [row["facts"]["case"]["way"] for row in rows.values()] == ["many", "many", "iterate", "single"]
+    assert [row["kind"] for row in rows.values()] == ["peer", "ours", "floor", "floor"], "ours is no peer of ours"
+    for row in rows.values():
+        assert (row["error"], row["counts"]) == (None, [600])
+        assert median(row, "messages_per_second") > 0
+        assert row["facts"]["cpus"] == rows["mp_pipe"]["facts"]["cpus"], "all of them ran in the same places"
+    assert ratios(answers) == [
+        ("ipc.channel / ipc.channel, one by one", "messages_per_second"),
+        ("ipc.channel, batches out, iteration in / ipc.channel, one by one", "messages_per_second"),
+        ("ipc.channel / best peer (mp.Pipe)", "messages_per_second"),
+    ]
+
+
+@pytest.mark.skipif(NO_COMPILER, reason="no C compiler")
+def test_our_arrays_are_measured_beside_copies_of_them_and_the_same_loop_in_c() -> None:
+    found = results("benchmarks.arrays", "--peers", "ipc_channel", "mp_pipe", "--count", "5")
+    (answers,) = found["questions"]
+    assert answers["skipped"] == []
+    rows = by_peer(answers)
+    assert set(rows) == {"ipc_channel", "mp_pipe", "ipc_channel_send", "c_memcpy", "c_lend"}
+    assert all((row["error"], row["counts"]) == (None, [5]) for row in rows.values())
+    ways = {key: row["facts"]["case"]["way"] for key, row in rows.items() if "case" in row["facts"]}
+    assert ways == {"ipc_channel": "claim", "mp_pipe": "claim", "ipc_channel_send": "send"}
+    for key in rows.keys() - {"c_memcpy"}:
+        assert 0 < median(rows[key], "gigabytes_per_second") <= median(rows[key], "net_gigabytes_per_second")
+        assert median(rows[key], "sum_us") > 0
+    assert rows["c_lend"]["facts"] == {"cpus": found["settings"]["cpus"], "parameter": 8 << 20}
+    assert rows["ipc_channel"]["facts"]["case"]["capacity_bytes"] == 8 << 20, "the C loop has a ring of the same size"
+    assert ratios(answers) == [
+        ("ipc.channel / C claim, copy, sum in place", "net_gigabytes_per_second"),
+        ("ipc.channel / best peer (mp.Pipe)", "gigabytes_per_second"),
+        ("C claim, copy, sum in place / C memcpy", "gigabytes_per_second"),
+        ("ipc.channel / C memcpy", "gigabytes_per_second"),
+    ]
+
+
+def test_arrays_of_another_size_have_no_floor_of_lending() -> None:
+    (answers,) = results("benchmarks.arrays", "--peers", "mp_pipe", "--size", "8")["questions"]
+    assert set(by_peer(answers)) <= {"mp_pipe", "c_memcpy"}
+
+
+def test_without_a_compiler_the_floors_are_skipped_with_the_reason() -> None:
+    (answers,) = results("benchmarks.arrays", "--peers", "mp_pipe", "--count", "1", CC="no-such-cc")["questions"]
+    assert list(by_peer(answers)) == ["mp_pipe"]
+    skipped = [(entry["peer"], entry["reason"]) for entry in answers["skipped"]]
+    assert skipped == [(key, "no C compiler: no-such-cc") for key in ("c_memcpy", "c_lend")]
+
+
+def test_imports_are_timed_in_milliseconds_beside_those_of_multiprocessing() -> None:
+    (answers,) = results("benchmarks.imports", "--reps", "2")["questions"]
+    rows = by_peer(answers)
+    names = {key: (row["name"], row["kind"]) for key, row in rows.items()}
+    assert names == {
+        "ours": ("import ipc", "ours"),
+        "mp_queues": ("import multiprocessing.queues", "floor"),
+    }
+    for row in rows.values():
+        assert (row["error"], row["counts"], list(row["metrics"])) == (None, [1, 1], ["import_ms"])
+        assert row["metrics"]["import_ms"]["min"] > 0
+        assert sum(row["metrics"]["import_ms"]["reps"]) / 1000 < sum(row["seconds"]), "a part of the time it all took"
+    assert answers["more_is_better"] is False
+    assert ratios(answers) == [("import ipc / import multiprocessing.queues", "import_ms")]
+
+
+@pytest.mark.skipif(NO_COMPILER, reason="no C compiler")
 def test_the_floor_compiles_and_compares_our_core_with_a_plain_queue() -> None:
     (answers,) = results("benchmarks.floor")["questions"]
     assert answers["skipped"] == []
@@ -117,7 +217,28 @@ def test_running_everything_writes_the_results_and_the_table(tmp_path: Path) -> 
     assert "measures nothing" in table, "nobody may take a quick run for a measurement"
 
 
-@pytest.mark.parametrize("question", ["benchmarks", *(f"benchmarks.{name}" for name in (*METRICS, "floor"))])
+def test_the_report_has_every_question_that_was_asked(tmp_path: Path) -> None:
+    asked = ("imports", "arrays", "batches")
+    options = ("--peers", "ipc_channel", "--count", "5", "--output", str(tmp_path))
+    done = bench("benchmarks", "--quick", "--only", *asked, *options)
+    assert done.returncode == 0, done.stderr
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert [answers["question"] for answers in written["questions"]] == ["batches", "arrays", "imports"]
+    table = (tmp_path / "results.md").read_text()
+    assert all(f"### {answers['title']}\n" in table for answers in written["questions"])
+    assert "| case | peer | messages/s | min..max |" in table
+    assert "| case | peer | GB/s | net of the sum | min..max of it |" in table
+    (imported,) = (line for line in table.splitlines() if line.startswith("| import | import ipc |"))
+    assert imported.count(" ms |") == 2, "the figure and its spread, each with its unit"
+    for answers in written["questions"]:
+        assert all(f"| {answers['question']} | {ratio['case']} | {ratio['label']} |" in table
+                   for ratio in answers["ratios"])  # fmt: skip
+    drawn = importlib.util.find_spec("matplotlib") is not None
+    assert (tmp_path / "results.png").exists() is drawn
+    assert ("and results.png" in done.stdout) is drawn
+
+
+@pytest.mark.parametrize("question", ["benchmarks", *(f"benchmarks.{name}" for name in QUESTIONS)])
 def test_help_names_the_common_options(question: str) -> None:
     done = bench(question, "--help")
     assert done.returncode == 0, done.stderr
@@ -149,75 +270,3 @@ def test_a_peer_that_loses_or_breaks_a_message_fails(tmp_path: Path) -> None:
 
 def test_a_peer_that_is_not_there_is_refused() -> None:
     assert "no such peer: carrier_pigeon" in bench("benchmarks.throughput", "--peers", "carrier_pigeon").stderr
-
-
-# --- the parts ----------------------------------------------------------------
-
-
-def contestant(name: str, values: list[float], order: list[str]) -> Contestant:
-    remaining = iter(values)
-
-    def measure() -> Sample:
-        order.append(name)
-        try:
-            return Sample(1, 1.0, {"rate": next(remaining)}, {})
-        except StopIteration:
-            raise RuntimeError("broke down") from None
-
-    return Contestant(name, name, "ours" if name == "a" else "peer", "case", None, measure)
-
-
-def test_repetitions_take_turns() -> None:
-    order: list[str] = []
-    interleave("question", [contestant("a", [1, 2, 3], order), contestant("b", [1, 2, 3], order)], 3)
-    assert order == ["a", "b"] * 3
-
-
-def test_who_fails_is_left_out_of_the_rest() -> None:
-    order: list[str] = []
-    rows = interleave("question", [contestant("a", [1], order), contestant("b", [1, 2, 3], order)], 3)
-    assert order == ["a", "b", "a", "b", "b"]
-    assert [(row.error, len(row.samples)) for row in rows] == [("broke down", 1), (None, 3)]
-
-
-def test_ratios_divide_neighbours() -> None:
-    report = Report("question", "title", [Column("rate", "rate", rate)], "rate")
-    entered = Field([contestant("a", [10, 200], []), contestant("b", [5, 50], []), contestant("c", [1, 1], [])])
-    rows = report.hold(entered, Settings(reps=2))
-    report.compare(rows, "ours", "best", goal="more")
-    report.compare(rows, "ours", "nobody")
-    (ratio,) = report.ratios
-    assert (ratio.label, ratio.value["reps"], ratio.value["median"]) == ("a / best peer (b)", [2.0, 4.0], 3.0)
-
-
-def test_percentiles_are_values_that_occurred() -> None:
-    values = [float(number) for number in range(1, 1001)]
-    assert [figures.percentile(values, percent) for percent in (50, 99, 99.9, 100)] == [500, 990, 999, 1000]
-    assert figures.percentile([7.0], 99.9) == 7
-
-
-@pytest.mark.parametrize(("text", "size"), [("64", 64), ("64KiB", 65536), ("1MiB", 1 << 20), ("3k", 3072)])
-def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
-    assert figures.parse_bytes(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "KiB", "-1", "1.5MiB", "64Kib64"])
-def test_other_sizes_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="not a size"):
-        figures.parse_bytes(text)
-
-
-def test_the_chosen_cpus_are_ours_and_differ_where_they_can() -> None:
-    allowed = machine.allowed_cpus()
-    chosen = machine.pick_cpus(2)
-    assert all(cpu is None or cpu in allowed for cpu in chosen)
-    assert len(set(chosen)) == min(2, len(allowed) or 1)
-
-
-def test_every_peer_has_the_common_shape() -> None:
-    for name in peers.names():
-        peer = peers.load(name)
-        assert peer.NAME
-        assert set(peer.WAITS) <= {"default", "hot", "parked"}
-        assert isinstance(peer.SHARED, bool)
-        assert all(callable(getattr(peer, step)) for step in ("available", "make", "sender", "receiver"))
