@@ -121,7 +121,12 @@ class End(EndRoot):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if kind is None or not lib.ipcr_end_is_lent(self._handle):
+            self.close()
+        elif (
+            not self._closed_because
+        ):  # BusyError would hide the error on its way; the memory that is lent stays mapped
+            self._close("it was closed here", clean=True)
 
     def __del__(self) -> None:
         handle = getattr(self, "_handle", None)

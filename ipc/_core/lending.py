@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ipc._core import arguments
 from ipc._core.native import ffi
-from ipc.errors import BusyError
+from ipc.errors import BusyError, IpcError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,10 +125,13 @@ class Claim(Generic[_L]):
 
     def __enter__(self) -> _L:
         writer = self._writer
-        loan = self._loan = Loan(writer._attached(), writer._claim(self._size, self._timeout), self._size)
         try:
+            pointer = writer._claim(self._size, self._timeout)
+            loan = self._loan = Loan(writer._attached(), pointer, self._size)
             lent, self._size = self._lend(loan, writer._handle)
-        except BaseException:
+        except IpcError:  # it said why nothing was lent
+            raise
+        except BaseException:  # KeyboardInterrupt, say, at any moment
             writer._abort()
             raise
         return lent
@@ -138,15 +141,17 @@ class Claim(Generic[_L]):
     ) -> None:
         try:
             self._loan.end()
+            if kind is None:
+                self._writer._commit(self._size, self._info)
+            else:
+                self._writer._abort()
         except BusyError:
             self._writer._abort()
-            if kind is None:
+            if kind is None:  # otherwise the error on its way may be what holds the memory
                 raise
-            return  # the error on its way may hold the memory
-        if kind is None:
-            self._writer._commit(self._size, self._info)
-        else:
+        except BaseException:  # again: a signal's handler
             self._writer._abort()
+            raise
 
 
 class Peek(Generic[_L]):
@@ -163,23 +168,29 @@ class Peek(Generic[_L]):
 
     def __enter__(self) -> _L:
         reader = self._reader
-        result, pointer, size = reader._peek(self._timeout)
-        loan = self._loan = Loan(reader._attached(), pointer, size)
+        try:
+            result, pointer, size = reader._peek(self._timeout)
+            loan = self._loan = Loan(reader._attached(), pointer, size)
+        except IpcError:  # it said why nothing was lent
+            raise
+        except BaseException:  # KeyboardInterrupt, say, at any moment: the message stays
+            reader._put_back()
+            raise
         try:
             return self._show(loan, result)
-        except BaseException:  # refused or not decodable: taken, as by recv
-            self._end(quiet=True)
+        except BaseException as error:  # refused or not decodable: taken, as by recv
+            self.__exit__(type(error), error, None)
             raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end(quiet=kind is not None)
-
-    def _end(self, *, quiet: bool) -> None:
-        self._reader._release()
         try:
+            self._reader._release()
             self._loan.end()
-        except BusyError:  # when an error is on its way, that may be what holds the memory
-            if not quiet:
+        except BusyError:
+            if kind is None:  # otherwise the error on its way may be what holds the memory
                 raise
+        except BaseException:  # a signal's handler: the message stays, unless it was released just now
+            self._reader._put_back()
+            raise

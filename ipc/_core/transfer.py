@@ -196,6 +196,10 @@ class ReceivingEnd(End):
             result = _peek(self._handle)
         return result, _lent(self._handle), result & LENGTH
 
+    def _put_back(self) -> None:
+        """Nothing is lent any more; the message stays the next one."""
+        lib.ipcr_abort(self._handle)
+
     def _release(self) -> None:
         status = lib.ipcr_release(self._handle)
         if status != _OK:

@@ -14,15 +14,17 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
+import numpy as np
+
 import ipc
-from ipc.demo.tally import FileTally
-from ipc.demo.worker import FILES_IN_HAND, Outcome, Reply, ReplyT, Task, Timing, WorkerFailedError, work
+from ipc.demo.tally import FILE_TALLY, FileTally
+from ipc.demo.worker import FILES_IN_HAND, READY, TIMING, Outcome, Reply, Task, WorkerFailedError, work
 
 __all__ = ["run"]
 
 _SMALLEST_RING_BYTES = 1024 * 1024
 _ENVELOPE_BYTES = 4096  # more than the pickle of a task adds to the file in it
-_REPLIES_RING = "256KiB"  # FILES_IN_HAND results, at most about 10 KiB each, with room to spare
+_REPLIES_RING_BYTES = 2 * FILES_IN_HAND * FILE_TALLY.itemsize  # as many results as can be under way, with room to spare
 _SECONDS_TO_DIE = 10.0  # how long to wait for an exit code once the channel said that the worker is gone
 
 
@@ -38,7 +40,7 @@ def run(contents: Sequence[bytes], workers: int, on_result: Callable[[], object]
     try:
         crew.extend(_hire(number, capacity) for number in range(1, workers + 1))
         for member in crew:
-            member.take(str)
+            member.take(READY)
         began = time.perf_counter()
         shares = _in_threads(crew, tasks, on_result)
         seconds = time.perf_counter() - began
@@ -54,7 +56,7 @@ def run(contents: Sequence[bytes], workers: int, on_result: Callable[[], object]
 
 def _in_threads(
     crew: list[_Member], tasks: deque[Task], on_result: Callable[[], object]
-) -> list[tuple[list[FileTally], Timing]]:
+) -> list[tuple[list[FileTally], Reply]]:
     with ThreadPoolExecutor(len(crew)) as threads:
         conversations = [threads.submit(member.converse, tasks, on_result) for member in crew]
         try:
@@ -78,7 +80,7 @@ class _Member:
     files: ipc.Sender[Task]
     replies: ipc.Receiver[Reply]
 
-    def converse(self, tasks: deque[Task], on_result: Callable[[], object]) -> tuple[list[FileTally], Timing]:
+    def converse(self, tasks: deque[Task], on_result: Callable[[], object]) -> tuple[list[FileTally], Reply]:
         """Hand out files from `tasks`, at most FILES_IN_HAND at a time, until none is left."""
         results: list[FileTally] = []
         in_hand = 0
@@ -88,11 +90,11 @@ class _Member:
                 in_hand += 1
             if not in_hand:
                 break
-            results.append(self.take(FileTally))
+            results.append(self.take(FILE_TALLY))
             in_hand -= 1
             on_result()
         self.files.close()
-        return results, self.take(Timing)
+        return results, self.take(TIMING)
 
     def give(self, task: Task) -> None:
         try:
@@ -100,12 +102,12 @@ class _Member:
         except (ipc.PeerDiedError, ipc.EndOfChannel) as gone:
             raise self.failure() from gone
 
-    def take(self, kind: type[ReplyT]) -> ReplyT:
+    def take(self, kind: np.dtype[np.void]) -> Reply:
         try:
             reply = self.replies.recv()
         except (ipc.PeerDiedError, ipc.EndOfChannel) as gone:
             raise self.failure() from gone
-        assert isinstance(reply, kind), f"worker {self.number} sent {reply!r} instead of a {kind.__name__}"
+        assert reply.dtype == kind, f"worker {self.number} sent {reply!r} instead of {kind}"
         return reply
 
     def failure(self) -> WorkerFailedError:
@@ -128,7 +130,7 @@ class _Member:
 def _hire(number: int, capacity: int) -> _Member:
     try:
         files_tx, files_rx = ipc.channel(capacity=capacity)
-        replies_tx, replies_rx = ipc.channel(capacity=_REPLIES_RING)
+        replies_tx, replies_rx = ipc.channel(capacity=_REPLIES_RING_BYTES)
         process = ipc.spawn(_serve, files_rx, replies_tx)
     except OSError as error:
         raise WorkerFailedError(f"worker {number} can't be started: {error}") from error

@@ -13,8 +13,10 @@ from collections.abc import Callable, Sequence
 from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING
 
-from ipc.demo.tally import FileTally
-from ipc.demo.worker import FILES_IN_HAND, Outcome, Reply, ReplyT, Task, Timing, WorkerFailedError, work
+import numpy as np
+
+from ipc.demo.tally import FILE_TALLY, FileTally
+from ipc.demo.worker import FILES_IN_HAND, READY, TIMING, Outcome, Reply, Task, WorkerFailedError, work
 
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue
@@ -37,12 +39,12 @@ def run(contents: Sequence[bytes], workers: int, on_result: Callable[[], object]
     try:
         crew.extend(_hire(context.Process(target=_serve, args=(tasks, replies), daemon=True)) for _ in range(workers))
         for _ in crew:
-            _take(str, replies, crew)
+            _take(READY, replies, crew)
         began = time.perf_counter()
         results = _converse(contents, tasks, replies, crew, on_result)
         for _ in crew:
             tasks.put(None)
-        timings = [_take(Timing, replies, crew) for _ in crew]
+        timings = [_take(TIMING, replies, crew) for _ in crew]
         seconds = time.perf_counter() - began
         for process in crew:
             process.join()
@@ -71,14 +73,14 @@ def _converse(
     for task in itertools.islice(waiting, FILES_IN_HAND * len(crew)):
         tasks.put(task)
     while len(results) < len(contents):
-        results.append(_take(FileTally, replies, crew))
+        results.append(_take(FILE_TALLY, replies, crew))
         on_result()
         if (following := next(waiting, None)) is not None:
             tasks.put(following)
     return results
 
 
-def _take(kind: type[ReplyT], replies: Queue[Reply], crew: list[SpawnProcess]) -> ReplyT:
+def _take(kind: np.dtype[np.void], replies: Queue[Reply], crew: list[SpawnProcess]) -> Reply:
     while True:
         try:
             reply = replies.get(timeout=_LOOK_AROUND_SECONDS)
@@ -87,7 +89,7 @@ def _take(kind: type[ReplyT], replies: Queue[Reply], crew: list[SpawnProcess]) -
                 if process.exitcode:
                     raise WorkerFailedError.ended(number, process.pid, f"exit code {process.exitcode}") from None
             continue
-        assert isinstance(reply, kind), f"{reply!r} came instead of a {kind.__name__}"
+        assert reply.dtype == kind, f"{reply!r} came instead of {kind}"
         return reply
 
 

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import io
 import keyword
+import token
 import tokenize
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-__all__ = ["FileTally", "Tally", "differences", "merge", "tally_file"]
+import numpy as np
+from numpy.typing import NDArray
 
-LONGEST_KEPT = 10
-_NAME_LIMIT = 200  # with LONGEST_KEPT, this is why a result has a bounded size whatever stands in the file
+__all__ = ["FILE_TALLY", "FileTally", "Tally", "differences", "merge", "tally_file"]
+
+_LONGEST_KEPT = 10
+_NAME_LIMIT = 200
 _ERROR_LIMIT = 200
 
+FILE_TALLY = np.dtype(
+    [
+        ("number", "u4"),  # the file's index in the list of sources
+        ("counts", "u4", (token.N_TOKENS,)),  # tokens of each type; all 0 if the file couldn't be tokenised
+        ("longest", f"U{_NAME_LIMIT}", (_LONGEST_KEPT,)),  # identifiers, longest first; empty where there are no more
+        ("error", f"U{_ERROR_LIMIT}"),  # why the file couldn't be tokenised, or empty
+    ]
+)
+"""What is known about one file: the message that a worker sends back.  Its size is the same whatever the file holds."""
 
-class FileTally(NamedTuple):
-    """What is known about one file: the message that a worker sends back."""
-
-    number: int
-    """The file's index in the list of sources."""
-    counts: dict[str, int]
-    """Number of tokens per type, by the type's name; empty if the file couldn't be tokenised."""
-    longest: list[str]
-    """The longest identifiers, longest first."""
-    error: str | None
-    """Why the file couldn't be tokenised, or None."""
+FileTally = NDArray[np.void]
+"""One record of `FILE_TALLY`, without dimensions."""
 
 
 @dataclass(slots=True)
@@ -44,31 +47,35 @@ class Tally:
 
 def tally_file(number: int, content: bytes) -> FileTally:
     """Tokenise one file.  A file that can't be tokenised gives a result with `error`, never an exception."""
+    result = np.zeros((), FILE_TALLY)
+    result["number"] = number
     counts: Counter[int] = Counter()
     names: set[str] = set()
     try:
-        for token in tokenize.tokenize(io.BytesIO(content).readline):
-            counts[token.type] += 1
-            if token.type == tokenize.NAME:
-                names.add(token.string)
+        for one in tokenize.tokenize(io.BytesIO(content).readline):
+            counts[one.type] += 1
+            if one.type == token.NAME:
+                names.add(one.string)
     except Exception as error:  # SyntaxError, TokenError, UnicodeDecodeError, LookupError: whatever bad bytes provoke
-        return FileTally(number, {}, [], f"{type(error).__name__}: {error}"[:_ERROR_LIMIT])
-    identifiers = (name[:_NAME_LIMIT] for name in names if not keyword.iskeyword(name))
-    return FileTally(number, {tokenize.tok_name[kind]: n for kind, n in counts.items()}, _longest(identifiers), None)
+        result["error"] = f"{type(error).__name__}: {error}"[:_ERROR_LIMIT]
+        return result
+    result["counts"][list(counts)] = list(counts.values())
+    longest = _longest(name[:_NAME_LIMIT] for name in names if not keyword.iskeyword(name))
+    result["longest"][: len(longest)] = longest
+    return result
 
 
 def merge(paths: Sequence[str], results: Iterable[FileTally]) -> Tally:
     """Add up the results of many files; the order in which they come makes no difference."""
-    total = Tally()
-    names: set[str] = set()
-    for result in results:
-        total.files += 1
-        total.counts.update(result.counts)
-        names.update(result.longest)
-        if result.error is not None:
-            total.errors[paths[result.number]] = result.error
-    total.longest = _longest(names)
-    return total
+    table = np.array(list(results), FILE_TALLY)
+    counts = table["counts"].sum(axis=0, dtype=np.uint64)
+    failed = table[table["error"] != ""]
+    return Tally(
+        Counter({token.tok_name[kind]: count for kind, count in enumerate(counts.tolist()) if count}),
+        _longest(name for name in table["longest"].ravel().tolist() if name),
+        {paths[result["number"]]: str(result["error"]) for result in failed},
+        len(table),
+    )
 
 
 def differences(expected: Tally, found: Tally) -> list[str]:
@@ -90,4 +97,4 @@ def differences(expected: Tally, found: Tally) -> list[str]:
 
 
 def _longest(names: Iterable[str]) -> list[str]:
-    return sorted(set(names), key=lambda name: (-len(name), name))[:LONGEST_KEPT]
+    return sorted(set(names), key=lambda name: (-len(name), name))[:_LONGEST_KEPT]

@@ -1,41 +1,45 @@
 """What a worker process of the demo does, whatever carries its messages.
 
     parent -> worker   Task (number, content), one per file; then the end
-    worker -> parent   READY; one FileTally per Task, in order; Timing after the end
+    worker -> parent   READY; one FILE_TALLY per Task, in order; TIMING after the end
 
-The parent keeps at most `FILES_IN_HAND` files with a worker.  Their results have a bounded size and fit into the way
-back all together, so a worker never waits to send a result; hence the parent may always wait to send a file.
+What a worker sends is always one record of numpy, a structured array without dimensions; its dtype says which.
+
+The parent keeps at most `FILES_IN_HAND` files with a worker.  Their results fit into the way back all together, so a
+worker never waits to send a result; hence the parent may always wait to send a file.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ipc.demo.tally import FileTally, tally_file
 
-__all__ = ["FILES_IN_HAND", "READY", "Outcome", "Reply", "ReplyT", "Task", "Timing", "WorkerFailedError", "work"]
+__all__ = ["FILES_IN_HAND", "READY", "TIMING", "Outcome", "Reply", "Task", "WorkerFailedError", "work"]
 
-READY = "ready"
 FILES_IN_HAND = 4
 
+READY = np.dtype([("pid", "u4")])
+"""A worker is there and has imported what it needs."""
+
+TIMING = np.dtype(
+    [
+        ("tokenising_seconds", "f8"),
+        ("span_seconds", "f8"),  # from the first file received to the last result sent
+    ]
+)
+"""Where one worker's time went, on its own clock."""
+
 Task = tuple[int, bytes]
-
-
-class Timing(NamedTuple):
-    """Where one worker's time went, on its own clock."""
-
-    tokenising_seconds: float
-    span_seconds: float
-    """From the first file received to the last result sent."""
-
-
-Reply = FileTally | Timing | str
-"""What a worker may send; the text is `READY`."""
-ReplyT = TypeVar("ReplyT", FileTally, Timing, str)
-"""The one of them that is expected."""
+Reply = NDArray[np.void]
+"""One record of `READY`, `FILE_TALLY` or `TIMING`."""
 
 
 class Outcome(NamedTuple):
@@ -43,16 +47,18 @@ class Outcome(NamedTuple):
 
     results: list[FileTally]
     seconds: float
-    """From the moment when all workers were ready until the last one's `Timing` was here."""
+    """From the moment when all workers were ready until the last one's `TIMING` was here."""
     messages: int
-    """In both directions, from the workers' `READY` to their `Timing`."""
-    timings: list[Timing]
+    """In both directions, from the workers' `READY` to their `TIMING`."""
+    timings: list[Reply]
+    """Of each worker."""
 
     @property
     def transport_share(self) -> float:
         """See `compare.TRANSPORT_MEANS`."""
-        span = sum(timing.span_seconds for timing in self.timings)
-        return 1 - sum(timing.tokenising_seconds for timing in self.timings) / span if span else 0.0
+        timings = np.array(self.timings, TIMING)
+        span = float(timings["span_seconds"].sum())
+        return 1 - float(timings["tokenising_seconds"].sum()) / span if span else 0.0
 
 
 class WorkerFailedError(Exception):
@@ -67,7 +73,7 @@ def work(receive: Callable[[], Task | None], send: Callable[[Reply], object]) ->
     """Serve one worker's side of the conversation; `receive` returns None at the end."""
     # Ctrl-C reaches the whole process group.  The parent takes it and ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    send(READY)
+    send(np.array((os.getpid(),), READY))
     task = receive()
     started = finished = time.perf_counter()
     tokenising = 0.0
@@ -78,4 +84,4 @@ def work(receive: Callable[[], Task | None], send: Callable[[Reply], object]) ->
         send(result)
         finished = time.perf_counter()
         task = receive()
-    send(Timing(tokenising, finished - started))
+    send(np.array((tokenising, finished - started), TIMING))

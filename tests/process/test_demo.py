@@ -15,13 +15,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 import ipc.cli
 from ipc.demo import over_channels, over_queue
 from ipc.demo.sources import LARGEST_FILE_BYTES, NoSourcesError, read_tree, standard_library
-from ipc.demo.tally import Tally, differences, merge, tally_file
-from ipc.demo.worker import Outcome, WorkerFailedError
+from ipc.demo.tally import FILE_TALLY, Tally, differences, merge, tally_file
+from ipc.demo.worker import FILES_IN_HAND, READY, TIMING, Outcome, WorkerFailedError, work
 
 DEMO = [sys.executable, "-m", "ipc", "demo"]
 
@@ -211,7 +212,7 @@ def test_a_wrong_result_ends_with_code_1_and_says_what_differs(
 ) -> None:
     def lose_one(*arguments: Any) -> Outcome:
         outcome = real_run(*arguments)
-        kept = [result for result in outcome.results if tree_paths[result.number] != "first.py"]
+        kept = [result for result in outcome.results if tree_paths[result["number"]] != "first.py"]
         return outcome._replace(results=kept)
 
     tree_paths, real_run = read_tree(tree).paths, over_channels.run
@@ -225,6 +226,57 @@ def test_a_wrong_result_ends_with_code_1_and_says_what_differs(
     assert "4 files expected, 3 found" in said
     assert "NUMBER: 1 tokens expected, 0 found" in said
     assert "All runs gave the same result" not in said
+
+
+@pytest.mark.parametrize("transport", [over_channels, over_queue])
+def test_the_results_come_as_records_and_are_those_of_one_process(transport: ModuleType) -> None:
+    contents = [*GOOD_FILES.values(), *BAD_FILES.values()]
+    outcome = transport.run(contents, 2, lambda: None)
+    here = [tally_file(number, content) for number, content in enumerate(contents)]
+    there = sorted(outcome.results, key=lambda result: result["number"])
+    assert [(result.dtype, result.shape) for result in there] == [(FILE_TALLY, ())] * len(contents)
+    assert [result.tobytes() for result in there] == [result.tobytes() for result in here]
+    assert [timing.dtype for timing in outcome.timings] == [TIMING] * 2
+
+
+def test_a_worker_says_that_it_is_ready_then_one_record_per_file_then_its_timing() -> None:
+    tasks = iter([(5, b"x = 1\n"), (3, b"f("), None])
+    said: list[Any] = []
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        work(lambda: next(tasks), said.append)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [record.dtype for record in said] == [READY, FILE_TALLY, FILE_TALLY, TIMING]
+    assert said[0]["pid"] == os.getpid()
+    assert [int(record["number"]) for record in said[1:3]] == [5, 3]
+    assert 0 < said[3]["tokenising_seconds"] <= said[3]["span_seconds"]
+
+
+def test_a_record_holds_the_longest_result_that_any_file_can_give() -> None:
+    names = [letter + "\u00e9" * 300 for letter in "abcdefghijkl"]
+    result = tally_file(2**32 - 1, " ".join(names).encode())
+    assert result["number"] == 2**32 - 1
+    assert result["longest"].tolist() == [name[:200] for name in names[:10]]
+    assert result["error"] == ""
+    assert merge(["a.py"], [tally_file(0, b"import" + b" x" * 70_000)]).counts["NAME"] == 70_001
+
+
+def test_an_error_with_text_that_no_encoding_allows_arrives_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise SyntaxError("\udcff" * 300)
+
+    monkeypatch.setattr("tokenize.tokenize", refuse)
+    total = merge(["a.py"], [tally_file(0, b"")])
+    assert total.errors == {"a.py": ("SyntaxError: " + "\udcff" * 300)[:200]}
+    assert (total.counts, total.longest, total.files) == ({}, [], 1)
+
+
+def test_all_results_under_way_fit_into_the_way_back() -> None:
+    replies_tx, replies_rx = ipc.channel(capacity=over_channels._REPLIES_RING_BYTES)
+    with replies_tx, replies_rx:
+        assert all(replies_tx.try_send(tally_file(number, b"x")) for number in range(FILES_IN_HAND))
+        assert replies_tx.try_send(np.zeros((), TIMING))
 
 
 def test_differences_name_every_kind_of_difference() -> None:
