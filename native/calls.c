@@ -134,8 +134,10 @@ int ipcr_wait_for(struct ipcr_end *e, ipcr_attempt *try, void *work, ipcr_ready 
             e->slice_end_ns = now + IPCR_SLICE_NS;
             if (rc == IPCR_OK)
                 rc = now >= deadline_ns ? empty : IPCR_AGAIN;
-            else if (rc != IPCR_CORRUPT && try(e, work) == IPCR_OK)
-                rc = IPCR_OK; /* published, or released, before the end and after our look */
+            else if (rc != IPCR_CORRUPT) { /* what was published, or released, before the end and after our look */
+                const int last = try(e, work);
+                rc = last == IPCR_FULL || last == IPCR_EMPTY ? rc : last;
+            }
             break;
         }
         wish->position = aim(e, work);

@@ -111,8 +111,8 @@ int64_t ipcr_recv_into(struct ipcr_inbox *inbox);
 int64_t ipcr_try_recv_into(struct ipcr_inbox *inbox);
 int64_t ipcr_recv_wait(struct ipcr_end *e, char *out, uint64_t deadline_ns, int resume);
 int64_t ipcr_recv_many(struct ipcr_end *e, char *out, uint64_t room, int64_t *results, uint64_t most,
-                       bool take_raw);
-int ipcr_skip(struct ipcr_end *e, uint64_t count);
+                       bool take_raw, uint64_t *from);
+int ipcr_skip(struct ipcr_end *e, uint64_t from, uint64_t count);
 int64_t ipcr_parts_begin(struct ipcr_end *e);
 int ipcr_parts_read(struct ipcr_end *e, char *out, uint64_t from, uint64_t upto, uint64_t deadline_ns, int resume);
 uint64_t ipcr_parts_done(struct ipcr_end const *e);

@@ -29,8 +29,7 @@ struct ipcr_assembly {
 
 /* The same on its way out. */
 struct ipcr_departure {
-    uint64_t done;     /* bytes of the message that were published */
-    uint32_t receiver; /* end_state over there when the first part went */
+    uint64_t done; /* bytes of the message that were published */
 };
 
 enum ipcr_busy { IPCR_IDLE = 0, IPCR_INSIDE = 1, IPCR_BETWEEN_SLICES = 2 };
@@ -46,7 +45,7 @@ struct ipcr_end {
         struct ipcr_ring_reader reader;
     };
     bool fence_needed;
-    bool spun;             /* the call before the wait has spun already */
+    bool spun;             /* the call before this one has spun in vain */
     bool lent;             /* a claim or a peek is outstanding */
     bool assembling;       /* receiver: the first part of a message was begun; `assembly` says how far */
     uint8_t *lent_payload;

@@ -6,8 +6,9 @@
  *
  * Compiles nothing of the core: the cffi module has the only copy, and gives us a table of functions (fast_calls.h).
  *
- * The interpreter lock is kept for copies of up to KEEP_LOCK bytes (a few microseconds) and given up for larger ones
- * and for spinning.
+ * The interpreter lock is kept for copies of up to KEEP_LOCK bytes (a few microseconds), for batches up to
+ * BATCH_BYTES, and given up between batches, for larger messages and for spinning.  Nothing that the collector tracks
+ * is made while an end is busy: a collection may run finalizers, and one that closes this very end would wait for ever.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -15,8 +16,12 @@
 #include "fast_calls.h"
 
 #include <stddef.h>
+#include <time.h>
 
-enum { KEEP_LOCK = 65536, MOST_AT_ONCE = 1024 };
+/* A thread that waits for the interpreter lock asks for it after 5 ms of waiting without a release, and only then does
+ * a release hand it over: releasing more often than that would starve it. */
+enum { TURN_NS = 10000000 };
+enum { KEEP_LOCK = 65536, BATCH_BYTES = 4 * KEEP_LOCK, MOST_AT_ONCE = 1024 };
 
 static const struct ipcr_fast_calls *core; /* set once, by connect() */
 
@@ -92,23 +97,49 @@ static PyObject *send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, P
     return leave_it(SEND, self, args, nargs, names);
 }
 
-/* Adds what it can of items[0..count): short exact bytes, until there is no room. */
-static Py_ssize_t add_all(const struct end *end, PyObject *const *items, Py_ssize_t count)
+/* Adds a batch of items[0..count), of which short exact bytes are ours; *done says how many.  Whether the next one, if
+ * there is one, may be ours as well; otherwise it isn't, or there is no room, or the end can't be used. */
+static int add_batch(const struct end *end, PyObject *const *items, Py_ssize_t count, Py_ssize_t *done)
 {
-    Py_ssize_t done = 0;
-    if (count == 0 || !PyBytes_CheckExact(items[0]) || core->batch_begin(end->handle) != IPCR_OK)
+    Py_ssize_t at = 0, bytes = 0;
+    int ours = PyBytes_CheckExact(items[0]) && core->batch_begin(end->handle) == IPCR_OK;
+    *done = 0;
+    if (!ours)
         return 0;
-    for (; done < count; done++) {
-        PyObject *item = items[done];
-        if (!PyBytes_CheckExact(item) || PyBytes_GET_SIZE(item) > KEEP_LOCK ||
-            core->batch_add(end->handle, PyBytes_AS_STRING(item), (uint64_t)PyBytes_GET_SIZE(item), 0) != IPCR_OK)
-            break;
+    while (ours && at < count && at < MOST_AT_ONCE && bytes < BATCH_BYTES) {
+        PyObject *item = items[at];
+        ours = PyBytes_CheckExact(item) && PyBytes_GET_SIZE(item) <= KEEP_LOCK &&
+               core->batch_add(end->handle, PyBytes_AS_STRING(item), (uint64_t)PyBytes_GET_SIZE(item), 0) == IPCR_OK;
+        if (ours) {
+            bytes += PyBytes_GET_SIZE(item);
+            at++;
+        }
     }
     core->batch_end(end->handle);
-    return done;
+    *done = at;
+    return ours;
 }
 
-/* A list or a tuple is sent from where it stands, MOST_AT_ONCE messages between two looks after other threads; the
+static int64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* As the Python method does: the error on its way says how many messages went before it. */
+static void say_sent(Py_ssize_t sent)
+{
+    PyObject *type, *value, *trace, *number = NULL;
+    PyErr_Fetch(&type, &value, &trace);
+    PyErr_NormalizeException(&type, &value, &trace);
+    if (value != NULL && (number = PyLong_FromSsize_t(sent)) != NULL)
+        PyObject_SetAttrString(value, "sent", number);
+    Py_XDECREF(number);
+    PyErr_Restore(type, value, trace); /* in place of what the two calls may have raised */
+}
+
+/* A list or a tuple is sent from where it stands, with a look after signals and other threads between batches; the
  * rest, from the first message that is not one of ours, is the Python method's.  A list may change in between. */
 static PyObject *send_many(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
@@ -116,17 +147,27 @@ static PyObject *send_many(PyObject *self, PyObject *const *args, Py_ssize_t nar
     if (nargs != 1 || names != NULL || end->handle == NULL || !(PyList_CheckExact(args[0]) || PyTuple_CheckExact(args[0])))
         return leave_it(SEND_MANY, self, args, nargs, names);
     Py_ssize_t done = 0;
+    int64_t since = now_ns();
     for (;;) {
         const Py_ssize_t left = PySequence_Fast_GET_SIZE(args[0]) - done;
         if (left <= 0)
             return PyLong_FromSsize_t(done);
-        const Py_ssize_t wanted = left < MOST_AT_ONCE ? left : MOST_AT_ONCE;
-        const Py_ssize_t added = add_all(end, PySequence_Fast_ITEMS(args[0]) + done, wanted);
+        Py_ssize_t added;
+        const int ours = add_batch(end, PySequence_Fast_ITEMS(args[0]) + done, left, &added);
         done += added;
-        if (added < wanted) /* not bytes, no room, not taken yet, closed: the Python method sees which */
+        if (!ours) /* not bytes, no room, not taken yet, closed: the Python method sees which */
             break;
-        if (PyErr_CheckSignals() != 0)
+        if (added == left)
+            continue;
+        if (now_ns() - since >= TURN_NS) {
+            Py_BEGIN_ALLOW_THREADS
+            Py_END_ALLOW_THREADS
+            since = now_ns();
+        }
+        if (PyErr_CheckSignals() != 0) {
+            say_sent(done);
             return NULL;
+        }
     }
     PyObject *start = PyLong_FromSsize_t(done);
     if (start == NULL)
@@ -203,14 +244,16 @@ static PyObject *next(PyObject *self, PyObject *const *args, Py_ssize_t nargs, P
 static PyObject *take_all(const struct end *end, Py_ssize_t most)
 {
     const char *payload;
-    int64_t length = core->reading_begin(end->handle, &payload);
-    if (length < 0)
+    PyObject *messages = PyList_New(0); /* now, because it may start a collection */
+    if (messages == NULL)
         return NULL;
-    PyObject *messages = NULL;
+    int64_t length = core->reading_begin(end->handle, &payload);
+    if (length < 0) {
+        Py_DECREF(messages);
+        return NULL;
+    }
     int taken = 0;
-    if (is_ours(end, length) && length <= KEEP_LOCK)
-        messages = PyList_New(0);
-    if (messages != NULL) {
+    if (is_ours(end, length) && length <= KEEP_LOCK) {
         for (Py_ssize_t bytes = 0;;) {
             PyObject *message = PyBytes_FromStringAndSize(payload, (Py_ssize_t)length);
             if (message == NULL || PyList_Append(messages, message) != 0) {
@@ -220,7 +263,7 @@ static PyObject *take_all(const struct end *end, Py_ssize_t most)
             Py_DECREF(message);
             taken = 1; /* the message at hand is in the list */
             bytes += (Py_ssize_t)length;
-            if (PyList_GET_SIZE(messages) >= most || bytes >= 4 * KEEP_LOCK)
+            if (PyList_GET_SIZE(messages) >= most || bytes >= BATCH_BYTES)
                 break;
             taken = 0;
             length = core->reading_next(end->handle, &payload);
@@ -229,9 +272,9 @@ static PyObject *take_all(const struct end *end, Py_ssize_t most)
         }
     }
     core->reading_end(end->handle, taken);
-    if (messages != NULL && PyErr_Occurred() && PyList_GET_SIZE(messages) > 0)
-        PyErr_Clear(); /* no memory for the next one, which is still in the ring: hand out what we have */
-    if (messages != NULL && PyErr_Occurred())
+    if (PyList_GET_SIZE(messages) > 0)
+        PyErr_Clear(); /* no memory for the next one, say, which is still in the ring: hand out what we have */
+    else
         Py_CLEAR(messages);
     return messages;
 }

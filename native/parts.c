@@ -133,6 +133,7 @@ int ipcr_look_at_parts(struct ipcr_end *e, struct ipcr_record_view *view)
 {
     if (e->assembling && e->assembly.at < e->assembly.length)
         return IPCR_IN_PARTS; /* in the middle of a part */
+    const uint64_t start = e->reader.position;
     for (;;) {
         const uint32_t part = IPCR_INFO_PART(view->info);
         switch (part) {
@@ -150,6 +151,10 @@ int ipcr_look_at_parts(struct ipcr_end *e, struct ipcr_record_view *view)
         }
         if (e->assembling)
             return IPCR_IN_PARTS;
+        if (e->reader.position != load_relaxed64(&e->reader.own->position))
+            return IPCR_CORRUPT; /* behind a message that we have stepped over: no beginning went with anybody */
+        if (e->reader.position - start >= e->reader.capacity)
+            return IPCR_EMPTY; /* what was there when we came is gone; callers look after deadlines and signals */
         throw_away(e, view, part);
         if (ipcr_end_drained(e))
             return IPCR_END_OF_CHANNEL;

@@ -78,14 +78,15 @@ int64_t ipcr_recv(struct ipcr_end *e, char *out)
 
 int64_t ipcr_try_recv_into(struct ipcr_inbox *inbox) { return ipcr_recv(inbox->end, inbox->bytes); }
 
-/* A wait that follows doesn't spin again. */
+/* What follows on a spin in vain, another look or a wait, doesn't spin again. */
 static bool spin_for_data(struct ipcr_end *e)
 {
-    if (!ipcr_may_spin(e))
+    if (e->spun || !ipcr_may_spin(e))
         return false;
     const struct ipcr_wish wish = { .end = e, .position = e->reader.position };
-    e->spun = true;
-    return ipcr_spin_until(&e->spin, ipcr_writer_has_moved, &wish, ipcr_os_now_ns() + IPCR_SLICE_NS);
+    const bool found = ipcr_spin_until(&e->spin, ipcr_writer_has_moved, &wish, ipcr_os_now_ns() + IPCR_SLICE_NS);
+    e->spun = !found;
+    return found;
 }
 
 int64_t ipcr_recv_into(struct ipcr_inbox *inbox)
@@ -145,7 +146,7 @@ static void step_back(struct ipcr_end *e, const struct ipcr_ring_reader *before)
 }
 
 int64_t ipcr_recv_many(struct ipcr_end *e, char *out, uint64_t room, int64_t *results, uint64_t most,
-                       bool take_raw)
+                       bool take_raw, uint64_t *from)
 {
     int rc = ipcr_enter(e);
     if (rc != IPCR_OK)
@@ -178,15 +179,18 @@ int64_t ipcr_recv_many(struct ipcr_end *e, char *out, uint64_t room, int64_t *re
         ipcr_release_space(e);
     else if (done > 0)
         step_back(e, &before);
+    *from = e->reader.position;
     ipcr_leave(e);
     return done > 0 || too_large ? (int64_t)done : rc;
 }
 
-int ipcr_skip(struct ipcr_end *e, uint64_t count)
+int ipcr_skip(struct ipcr_end *e, uint64_t from, uint64_t count)
 {
     int rc = ipcr_enter_to_return(e);
     if (rc != IPCR_OK)
         return rc;
+    if (count > 0 && e->reader.position != from)
+        rc = IPCR_BUSY;
     for (uint64_t done = 0; rc == IPCR_OK && done < count; done++) {
         struct ipcr_record_view view;
         rc = ipcr_next_message(e, &view);

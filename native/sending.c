@@ -143,7 +143,7 @@ int ipcr_everything_taken(struct ipcr_end *e)
 static int attempt_flushed(struct ipcr_end *e, void *work)
 {
     (void)work;
-    return ipcr_everything_taken(e);
+    return e->lent ? IPCR_LENT : ipcr_everything_taken(e);
 }
 
 static uint64_t aim_at_empty(const struct ipcr_end *e, const void *work)

@@ -72,10 +72,11 @@ int64_t ipcr_try_recv_into(struct ipcr_inbox *inbox);
 int64_t ipcr_recv_wait(struct ipcr_end *e, char *out, uint64_t deadline_ns, int resume);
 /* Copy whole messages end to end into out[room], at most `most`, with the result of each.  Returns how many;
  * 0 when the first alone is longer than `room` (peek it).  A run of raw bytes is taken, if take_raw says so.  A
- * run of other messages stays, because decoding them may fail: ipcr_skip takes those that were decoded. */
+ * run of other messages stays, because decoding them may fail: ipcr_skip takes those that were decoded, and is told
+ * where that run began; IPCR_BUSY when another thread has taken messages in between. */
 int64_t ipcr_recv_many(struct ipcr_end *e, char *out, uint64_t room, int64_t *results, uint64_t most,
-                       bool take_raw);
-int ipcr_skip(struct ipcr_end *e, uint64_t count);
+                       bool take_raw, uint64_t *from);
+int ipcr_skip(struct ipcr_end *e, uint64_t from, uint64_t count);
 /* Messages in place.  begin and next return a result and where the payload stands; when begin's is negative
  * nothing was begun, otherwise the end is busy until `end`.  next steps over the message before, and `taken`
  * says whether `end` does. */

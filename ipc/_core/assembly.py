@@ -18,15 +18,21 @@ def _skip(size: int) -> Generator[tuple[Any, int], None, Any]:
     yield None, size
 
 
+def _nothing() -> Generator[tuple[Any, int], None, Any]:
+    yield from ()
+
+
 class Assembly:
     """One message of `size` bytes on its way in.  `refusal` is raised in its place once all of it has been taken."""
 
-    __slots__ = ("_at", "_reading", "_target", "_upto", "message", "refusal", "size")
+    __slots__ = ("_at", "_reading", "_target", "_upto", "at_work", "lost", "message", "refusal", "size")
 
     def __init__(self, encoding: int, size: int, refusal: Exception | None) -> None:
         self.size = size
         self.message: Any = None
         self.refusal = refusal
+        self.lost = False  # it is taken, and never handed out: a signal's handler raised while it was being decoded
+        self.at_work = False  # a second thread must not go on with it at the same time
         self._at = 0
         self._upto = 0
         self._target: Any = None
@@ -38,20 +44,31 @@ class Assembly:
         self._at = self._upto
         try:
             self._target, self._upto = next(self._reading)
+            if self._upto > self.size:
+                raise encodings.corrupt(f"lengths that go beyond its {self.size} bytes")
         except StopIteration as end:
             self.message = end.value
             return False
         except Exception as error:  # garbage, no memory, or what unpickling raised: the message must still be taken
             self.refusal = error
-            self._target, self._upto = None, self.size
-            self._reading = _skip(self.size)
+            self._skip_the_rest()
             return self._at < self.size
+        except BaseException:
+            self.lost = True
+            self._skip_the_rest()
+            raise
         return True
+
+    def _skip_the_rest(self) -> None:
+        self._target, self._upto = None, self.size
+        self._reading = _nothing()
 
     def read(self, wait: Callable[..., int], handle: Any, deadline: int) -> int:
         """Go on; IPCR_OK when the message is whole."""
         while True:
-            target = ffi.NULL if self._target is None else self._target
-            status = wait(lib.ipcr_parts_read, target, self._at, self._upto, deadline)
+            status: int = lib.IPCR_OK
+            if self._at < self._upto:  # otherwise an empty piece, perhaps behind the last byte
+                target = ffi.NULL if self._target is None else self._target
+                status = wait(lib.ipcr_parts_read, target, self._at, self._upto, deadline)
             if status != lib.IPCR_OK or not self._step():
                 return status

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from ipc import errors
 from ipc._core.encoding import Encoded, encode
 from ipc._core.native import ffi, lib
 from ipc._core.transfer import LENGTH
@@ -18,6 +20,7 @@ __all__ = ["Batch", "Scratch"]
 
 _MOST_BYTES = 65536  # in one call; a longer message goes by itself
 _MOST_MESSAGES = 1024
+_NO_WAIT = 1  # a deadline that has passed
 _PATIENCE_NS = 1_000_000  # how long messages of a slow iterable wait for more
 
 _new_memory = ffi.new_allocator(should_clear_after_alloc=False)
@@ -38,26 +41,37 @@ class Batch:
 
     def add_all(self, objs: Sequence[Any]) -> None:
         """Send what is there already."""
-        try:
+        with self._flushed():
             for obj in objs:
                 self._add(obj)
-        finally:
-            self._flush()
 
     def add_slowly(self, objs: Iterable[Any]) -> None:
         """Send what comes, without letting it wait long for what comes later."""
-        try:
+        with self._flushed():
             since = 0
             for obj in objs:
                 if not self._messages:
                     since = time.monotonic_ns()
-                self._add(obj)
+                self._add(obj, lasting=False)
                 if time.monotonic_ns() - since > _PATIENCE_NS:
                     self._flush()
-        finally:
-            self._flush()
 
-    def _add(self, obj: Any) -> None:
+    @contextmanager
+    def _flushed(self) -> Iterator[None]:
+        """What was added goes, also when the iterable raises; but an interrupted call doesn't wait for room."""
+        try:
+            yield
+        except Exception:
+            self._flush()
+            raise
+        except BaseException:
+            self._deadline = _NO_WAIT
+            with suppress(errors.IpcError):
+                self._flush()
+            raise
+        self._flush()
+
+    def _add(self, obj: Any, *, lasting: bool = True) -> None:
         message = encode(obj)
         _, first, rest = message
         size = len(first) + sum(map(len, rest))
@@ -67,6 +81,8 @@ class Batch:
             return
         if self._bytes + size > _MOST_BYTES or len(self._messages) == _MOST_MESSAGES:
             self._flush()
+        if not lasting:  # an iterable may fill the same memory again for its next item
+            message = message[0], _own(first), [_own(piece) for piece in rest]
         self._messages.append(message)
         self._bytes += size
 
@@ -106,20 +122,25 @@ class Batch:
             at_message += done
 
 
+def _own(piece: Any) -> bytes:
+    return piece if isinstance(piece, bytes) else ffi.buffer(piece)[:]
+
+
 class Scratch:
     """Room for a batch on its way in."""
 
-    __slots__ = ("_memory", "_results", "room")
+    __slots__ = ("_from", "_memory", "_results", "room")
 
     def __init__(self, capacity: int) -> None:
         self.room = min(capacity, 4 * _MOST_BYTES)
         self._memory = _new_memory("char[]", self.room)
         self._results = ffi.new("int64_t[]", _MOST_MESSAGES)
+        self._from = ffi.new("uint64_t *")
 
     def fill(self, handle: Any, most: int, *, take_raw: bool) -> int:
         """How many messages are here now; 0 when the first is too long for this; or a status."""
         most = min(most, _MOST_MESSAGES)
-        return int(lib.ipcr_recv_many(handle, self._memory, self.room, self._results, most, take_raw))
+        return int(lib.ipcr_recv_many(handle, self._memory, self.room, self._results, most, take_raw, self._from))
 
     def messages(self, count: int) -> Iterator[tuple[Any, int]]:
         """Each message's memory and result."""
@@ -128,6 +149,10 @@ class Scratch:
             size = result & LENGTH
             yield ffi.buffer(self._memory + at, size), result
             at += size
+
+    def take(self, handle: Any, count: int) -> int:
+        """Take the first `count` of those messages from the ring, unless somebody else has taken some."""
+        return int(lib.ipcr_skip(handle, self._from[0], count))
 
     def is_raw(self) -> bool:
         """Whether the messages are raw bytes: all are, or none is."""

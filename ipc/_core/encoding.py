@@ -36,6 +36,7 @@ __all__ = [
     "array_like",
     "array_over",
     "as_bytes",
+    "corrupt",
     "data_at",
     "decode",
     "encode",
@@ -185,7 +186,8 @@ def _aligned(at: int) -> int:
     return -(-at // _ALIGNMENT) * _ALIGNMENT
 
 
-def _corrupt(what: str) -> errors.CorruptSegmentError:
+def corrupt(what: str) -> errors.CorruptSegmentError:
+    """What to raise for a message that holds `what`."""
     return errors.CorruptSegmentError(f"a message holds {what}, which no correct peer writes; it was dropped")
 
 
@@ -203,25 +205,20 @@ def _parse_head(head: bytes) -> tuple[np.dtype[Any], tuple[int, ...], str, int]:
     import numpy as np
 
     fortran, dimensions, length, zero = _HEAD.unpack_from(head)
+    if len(head) != _HEAD.size + 8 * dimensions + length or length > _LONGEST_DTYPE or dimensions > 64:
+        raise corrupt(f"an array's head of {len(head)} bytes with {dimensions} dimensions and a dtype of {length}")
     shape = struct.unpack_from(f"<{dimensions}Q", head, _HEAD.size)
     try:
         text = head[_HEAD.size + 8 * dimensions :].decode("ascii")
         structured = text.startswith("[")
         dtype = np.lib.format.descr_to_dtype(ast.literal_eval(text)) if structured else np.dtype(text)
     except Exception as error:  # literal_eval and numpy have many ways to say no
-        raise _corrupt(f"an array of dtype {head[_HEAD.size + 8 * dimensions :][:80]!r}") from error
+        raise corrupt(f"an array of dtype {head[_HEAD.size + 8 * dimensions :][:80]!r}") from error
     size = math.prod(shape) * dtype.itemsize
-    if (
-        fortran > 1
-        or zero
-        or length > _LONGEST_DTYPE
-        or dtype.hasobject
-        or dtype.kind not in _KINDS
-        or not dtype.itemsize
-    ):
-        raise _corrupt(f"an array of dtype {text[:80]!r}")
-    if dimensions > 64 or any(n >= 2**63 for n in shape) or size >= 2**63:
-        raise _corrupt(f"an array of shape {shape[:80]}")
+    if fortran > 1 or zero or dtype.hasobject or dtype.kind not in _KINDS or not dtype.itemsize:
+        raise corrupt(f"an array of dtype {text[:80]!r}")
+    if math.prod(n or 1 for n in shape) * dtype.itemsize >= 2**63:  # numpy's limit, also where a 0 is among them
+        raise corrupt(f"an array of shape {shape[:80]}")
     return dtype, shape, "F" if fortran else "C", size
 
 
@@ -235,16 +232,16 @@ def array_over(shape: tuple[int, ...], dtype: np.dtype[Any], memory: Any, at: in
     return _ndarray(shape, dtype, memory, at, None, order)  # type: ignore[no-any-return]
 
 
-def array_at(memory: Any, size: int, skew: int) -> np.ndarray[Any, Any]:
-    """The array of a whole message, over the message's own memory."""
+def array_at(memory: Any, size: int, skew: int, exporter: Any) -> np.ndarray[Any, Any]:
+    """The array of a whole message, over the message's own memory, which `exporter` exports (perhaps read-only)."""
     start = memory[:8]
     if size < 8 or (end := _head_length(start)) > size:
-        raise _corrupt(f"an array of {size} bytes without a head")
+        raise corrupt(f"an array of {size} bytes without a head")
     dtype, shape, order, nbytes = _parse_head(memory[:end])
     at = data_at(end, skew)
     if at + nbytes != size:
-        raise _corrupt(f"{size} bytes for an array of dtype {dtype} and shape {shape}")
-    return array_over(shape, dtype, memory, at, order)
+        raise corrupt(f"{size} bytes for an array of dtype {dtype} and shape {shape}")
+    return array_over(shape, dtype, exporter, at, order)
 
 
 def data_at(end: int, skew: int) -> int:
@@ -253,7 +250,7 @@ def data_at(end: int, skew: int) -> int:
 
 
 def _decode_array(memory: Any, size: int, skew: int) -> Any:
-    array = array_at(memory, size, skew)
+    array = array_at(memory, size, skew, memory)
     return array.copy("K") if array.flags.c_contiguous else array.copy("F")
 
 
@@ -277,7 +274,7 @@ def _decode_pickle_with_buffers(memory: Any, size: int, skew: int) -> Any:
             end = begin + length
             buffers.append(bytearray(data[begin:end]))
         if end != size:
-            raise _corrupt(f"{size} bytes for a pickle with buffers of {end} in all")
+            raise corrupt(f"{size} bytes for a pickle with buffers of {end} in all")
         return pickle.loads(data[start:at], buffers=buffers)
     finally:
         data.release()
@@ -286,14 +283,14 @@ def _decode_pickle_with_buffers(memory: Any, size: int, skew: int) -> Any:
 def _table(start: Any, size: int, rest: Callable[[int], Any]) -> tuple[list[int], int]:
     """The lengths of the pickle and its buffers, and where the pickle begins."""
     if len(start) < _TABLE.size:
-        raise _corrupt(f"a pickle of {size} bytes without its table")
+        raise corrupt(f"a pickle of {size} bytes without its table")
     count, length = _TABLE.unpack(start)
     end = _TABLE.size + 8 * count
     if end + length > size:
-        raise _corrupt(f"a pickle of {length} bytes and {count} buffers in {size} bytes")
+        raise corrupt(f"a pickle of {length} bytes and {count} buffers in {size} bytes")
     sizes = struct.unpack(f"<{count}Q", rest(end))
     if sum(sizes) > size:
-        raise _corrupt(f"buffers of {sum(sizes)} bytes in {size} bytes")
+        raise corrupt(f"buffers of {sum(sizes)} bytes in {size} bytes")
     return [length, *sizes], end
 
 
@@ -340,12 +337,12 @@ def _read_array(size: int) -> Reading:
     start = (yield from _read(_HEAD.size, _HEAD.size))[:]
     end = _head_length(start)
     if end > size:
-        raise _corrupt(f"an array of {size} bytes without a head")
+        raise corrupt(f"an array of {size} bytes without a head")
     rest = yield from _read(end - _HEAD.size, end)
     dtype, shape, order, nbytes = _parse_head(start + rest[:])
     at = _aligned(end)
     if at + nbytes != size:
-        raise _corrupt(f"{size} bytes for an array of dtype {dtype} and shape {shape}")
+        raise corrupt(f"{size} bytes for an array of dtype {dtype} and shape {shape}")
     yield None, at
     array = np.empty(shape, dtype, order)  # type: ignore[call-overload]
     yield ffi.from_buffer("char[]", array if order == "C" else array.T, require_writable=True), size
@@ -356,7 +353,7 @@ def _read_pickle_with_buffers(size: int) -> Reading:
     start = (yield from _read(_TABLE.size, _TABLE.size))[:]
     count, _ = _TABLE.unpack(start)
     if 8 * count > size:
-        raise _corrupt(f"a pickle with {count} buffers in {size} bytes")
+        raise corrupt(f"a pickle with {count} buffers in {size} bytes")
     end = _TABLE.size + 8 * count
     table = yield from _read(8 * count, end)
     sizes, at = _table(start, size, lambda n: table)
@@ -367,13 +364,13 @@ def _read_pickle_with_buffers(size: int) -> Reading:
         yield None, _aligned(end)
         end = _aligned(end) + length
         if end > size:
-            raise _corrupt(f"a buffer of {length} bytes in a pickle of {size}")
+            raise corrupt(f"a buffer of {length} bytes in a pickle of {size}")
         buffer = bytearray(length)
         if length:
             yield ffi.from_buffer("char[]", buffer, require_writable=True), end
         buffers.append(buffer)
     if end != size:
-        raise _corrupt(f"{size} bytes for a pickle with buffers of {end} in all")
+        raise corrupt(f"{size} bytes for a pickle with buffers of {end} in all")
     return pickle.loads(data, buffers=buffers)
 
 

@@ -25,10 +25,10 @@ from ipc._core.segment import Segment
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["End", "open_ends"]
+__all__ = ["NOT_READY", "End", "Use", "open_ends"]
 
 _AGAIN = lib.IPCR_AGAIN
-_NOT_TAKEN = lib.IPCR_NOT_TAKEN
+NOT_READY = frozenset((lib.IPCR_NOT_TAKEN, lib.IPCR_LENT))  # results that may be helped: see End._get_ready
 
 _E = TypeVar("_E", bound="End")
 
@@ -36,10 +36,19 @@ _E = TypeVar("_E", bound="End")
 open_ends: weakref.WeakSet[End] = weakref.WeakSet()
 
 
+class Use:
+    """Lives as long as somebody holds memory that an end has lent: the native side can't tell whether they still do."""
+
+    __slots__ = ("__weakref__", "by_caller")
+
+    def __init__(self, *, by_caller: bool) -> None:
+        self.by_caller = by_caller  # in a `with` of theirs, which must end before the end can be closed
+
+
 class End(EndRoot):
     """One end of a ring.  One process and one thread at a time, else BusyError; close() may come from any thread."""
 
-    __slots__ = ("__weakref__", "_closed_because", "_handle", "_label", "_segment", "_spin")
+    __slots__ = ("__weakref__", "_closed_because", "_handle", "_label", "_segment", "_spin", "_use")
 
     _side: ClassVar[int]
     _role: ClassVar[str]
@@ -49,6 +58,7 @@ class End(EndRoot):
     _handle: Any
     _spin: int
     _closed_because: str
+    _use: weakref.ref[Use] | None
 
     def __init__(self) -> None:
         raise TypeError(f"{type(self).__name__} is not made directly; use ipc.channel(), ipc.Ring or attach()")
@@ -63,6 +73,7 @@ class End(EndRoot):
         self._handle = handle
         self._spin = spin_ns
         self._closed_because = ""
+        self._use = None
         self._set_up()
         open_ends.add(self)
         return self
@@ -104,7 +115,8 @@ class End(EndRoot):
           BusyError: a claim or view of this end is still lent out.
         """
         if not self._closed_because:
-            if lib.ipcr_end_is_lent(self._handle):
+            use = self._user()
+            if use is not None and use.by_caller and lib.ipcr_end_is_lent(self._handle):
                 self._raise(lib.IPCR_LENT)
             self._close("it was closed here", clean=True)
 
@@ -121,11 +133,9 @@ class End(EndRoot):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None or not lib.ipcr_end_is_lent(self._handle):
+        if kind is None:
             self.close()
-        elif (
-            not self._closed_because
-        ):  # BusyError would hide the error on its way; the memory that is lent stays mapped
+        elif not self._closed_because:  # BusyError would hide the error on its way; what is lent stays mapped
             self._close("it was closed here", clean=True)
 
     def __del__(self) -> None:
@@ -173,6 +183,19 @@ class End(EndRoot):
             raise errors.PeerDiedError(f"{self}: process {pid} at the other end died without closing it")
         raise_status(status, str(self))
 
+    def _user(self) -> Use | None:
+        """Who holds the memory that is lent; None also when they are gone without giving it back."""
+        return None if self._use is None else self._use()
+
+    def _get_ready(self, status: int) -> None:
+        """After one of NOT_READY: what must come before the call is tried again."""
+        if status == lib.IPCR_NOT_TAKEN:
+            self._take()
+        elif self._user() is not None:
+            self._raise(status)
+        else:  # whoever had it was interrupted before they could give it back: the message stays, the claim is void
+            lib.ipcr_abort(self._handle)
+
     def _take(self) -> None:
         by = ffi.new("uint32_t *")
         status = lib.ipcr_end_take(self._handle, by)
@@ -198,9 +221,9 @@ class End(EndRoot):
                 if status == _AGAIN:
                     resume = 1
                     parcels.sweep()
-                elif status == _NOT_TAKEN:
+                elif status in NOT_READY:
                     resume = 0
-                    self._take()
+                    self._get_ready(status)
                 else:
                     return status
         finally:

@@ -3,6 +3,9 @@
 The memory can't go away under a view: while anything refers to it, the segment stays mapped.  What outlives its `with`
 would show other messages, so it is detected and said: every array, slice or memoryview holds the loan's exporter, and
 whoever still does when the `with` ends can be counted.
+
+The end knows its loan by a weak reference.  A loan that is gone without having ended, because a signal's handler cut
+its `with` short, doesn't keep the end from going on.
 """
 
 from __future__ import annotations
@@ -15,13 +18,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ipc._core import arguments
+from ipc._core.ends import Use
 from ipc._core.native import ffi
 from ipc.errors import BusyError, IpcError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from ipc._core.segment import Segment
+    from ipc._core.ends import End
     from ipc._core.transfer import ReceivingEnd, SendingEnd
 
 __all__ = ["Claim", "Loan", "Peek"]
@@ -52,19 +56,17 @@ _UNKNOWN_EXPORTER = _Probe().attribute()
 _ONLY_IN_AS = _Probe().local() + 1  # an array known only by the name that the `with` gave it
 
 
-def _keep(segment: Segment) -> None:
-    """What a finalizer calls; its purpose is to hold the segment until then."""
-
-
-class Loan:
+class Loan(Use):
     """Some memory of the ring, and the means to tell whether any of it is still held."""
 
-    __slots__ = ("_lent", "_segment", "exporter")
+    __slots__ = ("_lent", "exporter")
 
-    def __init__(self, segment: Segment, pointer: Any, size: int) -> None:
-        self.exporter: Any = ffi.buffer(pointer, size)
-        self._segment = segment  # mapped for as long as the loan runs
+    def __init__(self, end: End, pointer: Any, size: int, *, by_caller: bool = True) -> None:
+        super().__init__(by_caller=by_caller)
+        # through the pointer the collector sees that whoever holds the memory holds the mapping
+        self.exporter: Any = ffi.buffer(ffi.gc(pointer, end._attached().keep), size)
         self._lent: Any = None
+        end._use = weakref.ref(self)
 
     def memory(self, *, read_only: bool) -> memoryview:
         """Lend the memory as it is."""
@@ -93,11 +95,6 @@ class Loan:
                 "other messages from now on; copy what you want to keep"
             )
 
-    def __del__(self) -> None:
-        self._lent = None
-        if hasattr(self, "_segment") and _refcount(self.exporter) > _UNKNOWN_EXPORTER:  # kept: the memory must stay
-            weakref.finalize(self.exporter, _keep, self._segment).atexit = False
-
 
 class Claim(Generic[_L]):
     """Writable memory of the ring, sent at the end of its `with`.
@@ -105,7 +102,7 @@ class Claim(Generic[_L]):
     Nothing is sent if the body raised, or if something made from the memory is still alive (BusyError).
     """
 
-    __slots__ = ("_info", "_lend", "_loan", "_size", "_timeout", "_writer")
+    __slots__ = ("_by_caller", "_info", "_lend", "_loan", "_sent", "_size", "_timeout", "_writer")
 
     def __init__(
         self,
@@ -114,6 +111,8 @@ class Claim(Generic[_L]):
         timeout: float | None,
         info: int,
         lend: Callable[[Loan, Any], tuple[_L, int]],
+        *,
+        by_caller: bool = True,
     ) -> None:
         if timeout is not None:
             arguments.deadline_ns(timeout)  # a wrong one is said before anything is lent
@@ -122,13 +121,14 @@ class Claim(Generic[_L]):
         self._timeout = timeout
         self._info = info
         self._lend = lend
+        self._by_caller = by_caller
 
     def __enter__(self) -> _L:
         writer = self._writer
         try:
             pointer = writer._claim(self._size, self._timeout)
-            loan = self._loan = Loan(writer._attached(), pointer, self._size)
-            lent, self._size = self._lend(loan, writer._handle)
+            loan = self._loan = Loan(writer, pointer, self._size, by_caller=self._by_caller)
+            lent, self._sent = self._lend(loan, writer._handle)
         except IpcError:  # it said why nothing was lent
             raise
         except BaseException:  # KeyboardInterrupt, say, at any moment
@@ -142,7 +142,7 @@ class Claim(Generic[_L]):
         try:
             self._loan.end()
             if kind is None:
-                self._writer._commit(self._size, self._info)
+                self._writer._commit(self._sent, self._info)
             else:
                 self._writer._abort()
         except BusyError:
@@ -170,7 +170,7 @@ class Peek(Generic[_L]):
         reader = self._reader
         try:
             result, pointer, size = reader._peek(self._timeout)
-            loan = self._loan = Loan(reader._attached(), pointer, size)
+            loan = self._loan = Loan(reader, pointer, size)
         except IpcError:  # it said why nothing was lent
             raise
         except BaseException:  # KeyboardInterrupt, say, at any moment: the message stays

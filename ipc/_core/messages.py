@@ -7,6 +7,7 @@ exact bytes that can go or come at once; everything else comes here, where cffi 
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, TypeVar, overload
 
@@ -16,6 +17,7 @@ from ipc._core import encoding as encodings
 from ipc._core.assembly import Assembly
 from ipc._core.batches import Batch, Scratch
 from ipc._core.encoding import Encoded, encode
+from ipc._core.ends import NOT_READY, Use
 from ipc._core.lending import Claim, Loan, Peek
 from ipc._core.native import accelerate, ffi, lib
 from ipc._core.transfer import ENCODING_SHIFT, LENGTH, LENT, SKEW_SHIFT, SMALL, Inbox, ReceivingEnd, SendingEnd
@@ -32,7 +34,6 @@ _D = TypeVar("_D")
 _OK = lib.IPCR_OK
 _FULL = lib.IPCR_FULL
 _EMPTY = lib.IPCR_EMPTY
-_NOT_TAKEN = lib.IPCR_NOT_TAKEN
 _TOO_LARGE = lib.IPCR_TOO_LARGE
 _IN_PARTS = lib.IPCR_IN_PARTS
 _GIVEN_UP = lib.IPCR_GIVEN_UP
@@ -51,7 +52,8 @@ class Envelope(NamedTuple):
     type: int
     """The 32 bits that the sender gave."""
     sequence: int
-    """The message's number in its channel: from 0, without gaps, also across successors of either side."""
+    """The message's number in its channel: from 0, also across successors of either side.  A number that is missing was
+    taken by a receiver that died, or was a message in parts of which it had taken some."""
 
 
 class MessageSender(SendingEnd, Generic[_T]):
@@ -145,7 +147,7 @@ class MessageSender(SendingEnd, Generic[_T]):
             assert head is not None
             if len(head) + _ALIGNMENT + obj.nbytes <= self._attached().capacity - lib.IPCR_RECORD_HEADER:
                 try:
-                    with self._claim_array(obj.shape, obj.dtype, info, timeout) as there:
+                    with self._claim_array(obj.shape, obj.dtype, info, timeout, by_caller=False) as there:
                         there[...] = obj  # the one copy
                 except errors.TimeoutError:
                     if wait:
@@ -167,8 +169,8 @@ class MessageSender(SendingEnd, Generic[_T]):
             size += len(piece)
         info |= encoding << 32
         status = lib.ipcr_send_pieces(self._handle, pieces, count, info)
-        if status == _NOT_TAKEN:
-            self._take()
+        if status in NOT_READY:
+            self._get_ready(status)
             status = lib.ipcr_send_pieces(self._handle, pieces, count, info)
         if status == _OK:
             return True
@@ -248,7 +250,7 @@ class MessageSender(SendingEnd, Generic[_T]):
         return self._claim_array(shape, dtype, info, timeout)
 
     def _claim_array(
-        self, shape: tuple[int, ...], dtype: DTypeLike, info: int, timeout: float | None
+        self, shape: tuple[int, ...], dtype: DTypeLike, info: int, timeout: float | None, *, by_caller: bool = True
     ) -> Claim[np.ndarray[Any, Any]]:
         head, known, order, nbytes = encodings.array_like(dtype, shape)
         length = len(head)
@@ -259,7 +261,8 @@ class MessageSender(SendingEnd, Generic[_T]):
             at = encodings.data_at(length, lib.ipcr_lent_skew(handle))
             return loan.array(encodings.array_over(shape, known, exporter, at, order)), at + nbytes
 
-        return Claim(self, length + _ALIGNMENT + nbytes, timeout, info | encodings.ARRAY << 32, lend)
+        size = length + _ALIGNMENT + nbytes
+        return Claim(self, size, timeout, info | encodings.ARRAY << 32, lend, by_caller=by_caller)
 
 
 def _memory(loan: Loan, handle: Any) -> tuple[memoryview, int]:
@@ -390,9 +393,10 @@ class MessageReceiver(ReceivingEnd, Generic[_T]):
                 self._return(inbox)
 
     def _raise(self, status: int) -> NoReturn:
-        if self._assembly is not None and status != lib.IPCR_BUSY:
-            self._assembly = None  # whatever came of it: there will be no more
-            self._set_pace()
+        if status == _IN_PARTS:
+            raise errors.MessageTooLargeError(
+                f"{self}: the next message came in parts, which can't be lent; it stays: recv() takes it"
+            )
         super()._raise(status)
 
     # --- decoding -----------------------------------------------------------------------------------------------
@@ -401,6 +405,9 @@ class MessageReceiver(ReceivingEnd, Generic[_T]):
         """What stands in the inbox, or is lent; gives both back."""
         lent = result & LENT
         try:
+            if lent:
+                use = Use(by_caller=False)  # by us; gone with this frame
+                self._use = weakref.ref(use)
             memory = lib.ipcr_lent(self._handle) if lent else inbox[0].bytes
             return self._decoded(ffi.buffer(memory, result & LENGTH), result)
         finally:
@@ -436,6 +443,7 @@ class MessageReceiver(ReceivingEnd, Generic[_T]):
         return None
 
     def _give_back(self) -> None:
+        self._use = None
         status = lib.ipcr_release(self._handle)
         if status not in {_OK, lib.IPCR_CLOSED}:  # closed by what was unpickled, or by another thread
             self._raise(status)
@@ -447,32 +455,30 @@ class MessageReceiver(ReceivingEnd, Generic[_T]):
             raise _GivenUp
         if result < 0:
             self._raise(result)
-        assembly, self._assembly = self._assembly, None
-        if lib.ipcr_parts_done(self._handle) == 0:
-            size, encoding = result & LENGTH, result >> ENCODING_SHIFT & 0xFF
-            assembly = Assembly(encoding, size, self._refusal(encoding, size))
-        elif assembly is None:
+        assembly = self._assembly
+        if assembly is not None and assembly.at_work:
             self._raise(lib.IPCR_BUSY)
+        if assembly is None or lib.ipcr_parts_done(self._handle) == 0:
+            size, encoding = result & LENGTH, result >> ENCODING_SHIFT & 0xFF
+            assembly = self._assembly = Assembly(encoding, size, self._refusal(encoding, size))
+            self._set_pace()
         try:
+            assembly.at_work = True
             status = assembly.read(self._wait, self._handle, deadline)
-        except BaseException:
-            self._assembly = assembly  # a signal's handler raised: the next call goes on
-            self._set_pace()
-            raise
-        if status == _OK:
-            self._set_pace()
-            if assembly.refusal is not None:
-                raise assembly.refusal
-            return assembly.message
-        self._assembly = assembly
-        self._set_pace()
+        finally:  # also when a signal's handler raised: the next call goes on where this one was
+            assembly.at_work = False
+            if lib.ipcr_parts_done(self._handle) == 0:  # all of it was taken, or there will be no more
+                self._assembly = None
+                self._set_pace()
         if status == _EMPTY:
             raise _NotYet
-        if status == _GIVEN_UP:
-            self._assembly = None
-            self._set_pace()
+        if status == _GIVEN_UP or assembly.lost:
             raise _GivenUp
-        self._raise(status)
+        if status != _OK:
+            self._raise(status)
+        if assembly.refusal is not None:
+            raise assembly.refusal
+        return assembly.message
 
     # --- batches and iteration ----------------------------------------------------------------------------------
 
@@ -496,8 +502,8 @@ class MessageReceiver(ReceivingEnd, Generic[_T]):
         take_raw = bool(self._accept & 1) and self._most >= scratch.room
         try:
             count = scratch.fill(self._handle, most, take_raw=take_raw)
-            if count == _NOT_TAKEN:
-                self._take()
+            if count in NOT_READY:
+                self._get_ready(count)
                 count = scratch.fill(self._handle, most, take_raw=take_raw)
             if count == _EMPTY and self._wait(lib.ipcr_data_wait, deadline) == _OK:
                 count = scratch.fill(self._handle, most, take_raw=take_raw)
@@ -519,8 +525,11 @@ class MessageReceiver(ReceivingEnd, Generic[_T]):
             if not messages:
                 taken = 1  # as recv: it is dropped
                 raise
+        except BaseException:
+            taken = 0  # all of them stay
+            raise
         finally:
-            status = lib.ipcr_skip(self._handle, taken)
+            status = scratch.take(self._handle, taken)
             if status not in {_OK, lib.IPCR_CLOSED}:  # closed by what was unpickled, or by another thread
                 self._raise(status)
         return messages
@@ -560,9 +569,8 @@ class MessageReceiver(ReceivingEnd, Generic[_T]):
         if encoding == encodings.BYTES:
             return loan.memory(read_only=True)
         if encoding == encodings.ARRAY:
-            array = encodings.array_at(loan.exporter, size, 8 * (result >> SKEW_SHIFT & 7))
-            array.flags.writeable = False
-            return loan.array(array)
+            read_only = memoryview(loan.exporter).toreadonly()
+            return loan.array(encodings.array_at(loan.exporter, size, 8 * (result >> SKEW_SHIFT & 7), read_only))
         return self._decoded(memoryview(loan.exporter), result)
 
 

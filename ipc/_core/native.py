@@ -90,6 +90,9 @@ _MEANINGS: dict[int, tuple[type[errors.IpcError], str]] = {
         "was made in another time namespace, whose clock differs; attach from the same one",
     ),
     lib.IPCR_IN_PARTS: (errors.CorruptSegmentError, "holds a part of a message where there can be none"),
+    lib.IPCR_NOTHING_LENT: (errors.BusyError, "has nothing lent out any more: another thread used it in between"),
+    lib.IPCR_GIVEN_UP: (errors.BusyError, "is used by another thread, which met the end of the message first"),
+    lib.IPCR_TOO_LARGE: (errors.CorruptSegmentError, "holds a message whose lengths contradict each other"),
     lib.IPCR_LENT: (errors.BusyError, "has lent out a claim or a view; end its `with` block first"),
     lib.IPCR_NAME_BUSY: (errors.BusyError, "is being removed by a process that does not go on; try again"),
     lib.IPCR_IN_USE: (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from array import array
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 from ipc import errors
 from ipc._core import arguments, observe, parcels
 from ipc._core.encoding import as_bytes
+from ipc._core.ends import NOT_READY, Use
 from ipc._core.lending import Claim, Loan, Peek
 from ipc._core.native import ffi, lib
 from ipc._core.segment import Segment
@@ -95,8 +97,8 @@ class RingWriter(SendingEnd):
                     at_message += done
                     continue
                 size = lengths[at_message]
-                if done == lib.IPCR_NOT_TAKEN:
-                    self._take()
+                if done in NOT_READY:
+                    self._get_ready(done)
                 elif done == _FULL:
                     done = self._wait(lib.ipcr_room_wait, size, deadline)
                     if done == _FULL:
@@ -164,8 +166,10 @@ class RingReader(ReceivingEnd):
     def _bytes(self, inbox: Inbox, result: int) -> bytes:
         size = result & LENGTH
         if result & LENT:
+            use = Use(by_caller=False)
+            self._use = weakref.ref(use)
             try:
-                message = bytes(ffi.buffer(lib.ipcr_lent(self._handle), size))
+                message: bytes = ffi.buffer(lib.ipcr_lent(self._handle), size)[:]
             finally:
                 self._release()
         else:
@@ -185,14 +189,15 @@ class RingReader(ReceivingEnd):
         out = ffi.new("char[]", room)
         most = min(most, room // lib.IPCR_RECORD_HEADER)
         lengths = ffi.new("int64_t[]", most)  # of raw bytes, a result is the length
+        where = ffi.new("uint64_t *")
         while True:
-            count = lib.ipcr_recv_many(self._handle, out, room, lengths, most, True)
+            count = lib.ipcr_recv_many(self._handle, out, room, lengths, most, True, where)
             if count > 0:
                 return _split(ffi.buffer(out), ffi.unpack(lengths, count))
             if count == 0:  # the first is longer than `room`
                 return [self.read(timeout)]
-            if count == lib.IPCR_NOT_TAKEN:
-                self._take()
+            if count in NOT_READY:
+                self._get_ready(count)
                 continue
             if count == _EMPTY:
                 count = self._wait(lib.ipcr_data_wait, deadline)

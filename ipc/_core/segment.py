@@ -67,6 +67,9 @@ class Segment:
             self.pointer = None
             release(pointer)
 
+    def keep(self, pointer: object) -> None:
+        """Called when memory of the segment is let go of; its purpose is to hold the segment until then."""
+
     def __str__(self) -> str:
         return self.kind if self.name is None else f"{self.kind} {self.name!r}"
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 
 from ipc import errors
 from ipc._core import arguments
-from ipc._core.ends import End
+from ipc._core.ends import NOT_READY, End
 from ipc._core.native import ffi, lib
 
 __all__ = ["ENCODING_SHIFT", "LENGTH", "LENT", "SKEW_SHIFT", "SMALL", "Inbox", "ReceivingEnd", "SendingEnd"]
@@ -46,8 +46,8 @@ class SendingEnd(End):
     def _put(self, data: Any, size: int, info: int, timeout: float | None, status: int) -> None:
         """Finish a send that the fast path could not: `status` says why."""
         deadline = arguments.deadline_ns(timeout)
-        if status == lib.IPCR_NOT_TAKEN:
-            self._take()
+        if status in NOT_READY:
+            self._get_ready(status)
             status = _send(self._handle, data, size, info)
         if status == _FULL:
             start = time.monotonic_ns()
@@ -59,8 +59,8 @@ class SendingEnd(End):
 
     def _try_put(self, data: Any, size: int, info: int) -> bool:
         status = _send(self._handle, data, size, info)
-        if status == lib.IPCR_NOT_TAKEN:
-            self._take()
+        if status in NOT_READY:
+            self._get_ready(status)
             status = _send(self._handle, data, size, info)
         if status == _OK:
             return True
@@ -87,8 +87,8 @@ class SendingEnd(End):
             deadline = arguments.deadline_ns(timeout)
             start = time.monotonic_ns()
         while status != _OK:
-            if status == lib.IPCR_NOT_TAKEN:
-                self._take()
+            if status in NOT_READY:
+                self._get_ready(status)
             elif status == _FULL:
                 status = self._wait(lib.ipcr_room_wait, size, deadline)
                 if status == _FULL:
@@ -101,12 +101,17 @@ class SendingEnd(End):
         return _lent(self._handle)
 
     def _commit(self, size: int, info: int) -> None:
+        if self._handle is None:  # collected together with whoever holds the claim
+            self._raise(lib.IPCR_CLOSED)
+        self._use = None
         status = lib.ipcr_commit(self._handle, size, info)
         if status != _OK:
             self._refuse(status, size)
 
     def _abort(self) -> None:
-        lib.ipcr_abort(self._handle)
+        self._use = None
+        if self._handle is not None:
+            lib.ipcr_abort(self._handle)
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until the receiver has taken everything that was sent.
@@ -171,8 +176,8 @@ class ReceivingEnd(End):
     def _try(self, inbox: Inbox) -> int:
         """What native code says to a receive that doesn't wait, on an end that was taken."""
         result = int(_try_recv(inbox[0]))
-        if result == lib.IPCR_NOT_TAKEN:
-            self._take()
+        if result in NOT_READY:
+            self._get_ready(result)
             result = int(_try_recv(inbox[0]))
         return result
 
@@ -183,8 +188,8 @@ class ReceivingEnd(End):
             deadline = arguments.deadline_ns(timeout)
             start = time.monotonic_ns()
         while result < 0:
-            if result == lib.IPCR_NOT_TAKEN:
-                self._take()
+            if result in NOT_READY:
+                self._get_ready(result)
             elif result == _EMPTY:
                 status = self._wait(lib.ipcr_data_wait, deadline)
                 if status == _EMPTY:
@@ -198,9 +203,14 @@ class ReceivingEnd(End):
 
     def _put_back(self) -> None:
         """Nothing is lent any more; the message stays the next one."""
-        lib.ipcr_abort(self._handle)
+        self._use = None
+        if self._handle is not None:
+            lib.ipcr_abort(self._handle)
 
     def _release(self) -> None:
+        if self._handle is None:  # collected together with whoever holds the view
+            self._raise(lib.IPCR_CLOSED)
+        self._use = None
         status = lib.ipcr_release(self._handle)
         if status != _OK:
             self._raise(status)
