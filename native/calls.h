@@ -43,8 +43,8 @@ static inline bool ipcr_they_closed(const struct ipcr_end *e)
 
 static inline int ipcr_may_send(const struct ipcr_end *e)
 {
-    if (e->lent)
-        return IPCR_LENT;
+    if (e->lent || e->side != IPCR_SENDER)
+        return e->side == IPCR_SENDER ? IPCR_LENT : IPCR_WRONG_SIDE;
     return ipcr_they_closed(e) ? IPCR_END_OF_CHANNEL : IPCR_OK;
 }
 
@@ -82,8 +82,8 @@ int ipcr_look_at_parts(struct ipcr_end *e, struct ipcr_record_view *view);
 /* The next message in *view, checked; or IPCR_IN_PARTS. */
 static inline int ipcr_next_message(struct ipcr_end *e, struct ipcr_record_view *view)
 {
-    if (e->lent)
-        return IPCR_LENT;
+    if (e->lent || e->side != IPCR_RECEIVER)
+        return e->side == IPCR_RECEIVER ? IPCR_LENT : IPCR_WRONG_SIDE;
     int rc = ipcr_look(e, view);
     if (rc == IPCR_OK && (IPCR_INFO_PART(view->info) != IPCR_WHOLE || e->assembling))
         rc = ipcr_look_at_parts(e, view);

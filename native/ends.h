@@ -44,6 +44,7 @@ struct ipcr_end {
         struct ipcr_ring_writer writer;
         struct ipcr_ring_reader reader;
     };
+    uint32_t side;
     bool fence_needed;
     bool spun;             /* the call before this one has spun in vain */
     bool lent;             /* a claim or a peek is outstanding */
@@ -59,7 +60,6 @@ struct ipcr_end {
     ipcr_word32 closing;
     ipcr_word32 draining;
     bool corrupt;
-    uint32_t side;
     uint32_t taken_generation; /* fork generation in which this handle was taken; 0: never */
     uint32_t end_generation;   /* the shared one, as we stored it */
     uint32_t handed_state;     /* the TAKEN word that hand_over stored in a child's name */

@@ -32,9 +32,10 @@ struct end {
     Py_ssize_t most;         /* longest message handled here; -1: none */
 };
 
-enum fallback { SEND, SEND_MANY, RECV, RECV_MANY, NEXT, FALLBACKS };
+enum fallback { SEND, SEND_MANY, SEND_MANY_FROM, RECV, RECV_MANY, NEXT, FALLBACKS };
 static const char *const fallback_names[FALLBACKS] = {
-    "_send_over_cffi", "_send_many_over_cffi", "_recv_over_cffi", "_recv_many_over_cffi", "___next___over_cffi",
+    "_send_over_cffi", "_send_many_over_cffi", "_send_many_from",
+    "_recv_over_cffi", "_recv_many_over_cffi", "___next___over_cffi",
 };
 static PyObject *fallbacks[FALLBACKS], *timeout_name; /* interned */
 
@@ -173,12 +174,7 @@ static PyObject *send_many(PyObject *self, PyObject *const *args, Py_ssize_t nar
     if (start == NULL)
         return NULL;
     PyObject *more[] = { args[0], start };
-    static PyObject *start_name; /* ("_start",) */
-    if (start_name == NULL && (start_name = Py_BuildValue("(s)", "_start")) == NULL) {
-        Py_DECREF(start);
-        return NULL;
-    }
-    PyObject *result = leave_it(SEND_MANY, self, more, 1, start_name);
+    PyObject *result = leave_it(SEND_MANY_FROM, self, more, 2, NULL);
     Py_DECREF(start);
     return result;
 }

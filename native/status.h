@@ -30,6 +30,7 @@ enum ipcr_status {
     IPCR_IN_USE = -23,       /* handing over an end that this process has taken */
     IPCR_IN_PARTS = -24,     /* the next message comes in parts: see parts.c */
     IPCR_GIVEN_UP = -25,     /* the message that was being put together will never be whole */
+    IPCR_WRONG_SIDE = -26,   /* sending through a receiver's end, or receiving through a sender's */
     IPCR_ERRNO_BASE = -4096
 };
 

@@ -17,6 +17,7 @@ import math
 import pickle
 import struct
 import sys
+import warnings
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -55,6 +56,7 @@ _ALIGNMENT: Final[int] = lib.IPCR_DATA_ALIGNMENT
 _RAW = (bytes, bytearray, memoryview)
 _HEAD = struct.Struct("<BBHI")
 _TABLE = struct.Struct("<QQ")
+_MOST_DIMENSIONS = 64
 _LONGEST_DTYPE = 10_000  # as numpy bounds what it reads from a .npy file
 _KINDS = frozenset("biufcmMSUV")
 
@@ -133,18 +135,25 @@ def is_strided_array(obj: Any) -> bool:
     return not (flags.c_contiguous or flags.f_contiguous) and array_head(obj.dtype, obj.shape, False) is not None
 
 
-@functools.lru_cache(maxsize=512)
 def array_head(dtype: np.dtype[Any], shape: tuple[int, ...], fortran: bool) -> bytes | None:
     """What stands before an array's data; None for arrays that go as pickles."""
-    if dtype.kind not in _KINDS or dtype.hasobject or dtype.itemsize == 0:
+    return _array_head(dtype, dtype.type, shape, fortran)  # type: ignore[arg-type]
+
+
+@functools.lru_cache(maxsize=512)
+def _array_head(dtype: np.dtype[Any], scalar: type, shape: tuple[int, ...], fortran: bool) -> bytes | None:
+    """The scalars' type is part of the question: numpy calls structures equal that make records and that make voids."""
+    if dtype.kind not in _KINDS or dtype.hasobject or dtype.itemsize == 0 or scalar.__module__ != "numpy":
         return None
     text = dtype.str
     if dtype.names is not None or dtype.subdtype is not None:
         from numpy.lib import format as npy
 
         try:
-            description = npy.dtype_to_descr(dtype)
-            if npy.descr_to_dtype(description) != dtype:
+            with warnings.catch_warnings():  # that it leaves metadata out
+                warnings.simplefilter("ignore", UserWarning)
+                description = npy.dtype_to_descr(dtype)
+            if npy.descr_to_dtype(description) != dtype or scalar.__name__ != "void":
                 return None
         except (TypeError, ValueError):  # overlapping fields, say: no description tells them
             return None
@@ -170,6 +179,8 @@ def _array_like(dtype: DTypeLike, shape: tuple[int, ...]) -> tuple[bytes, np.dty
     import numpy as np
 
     known = np.dtype(dtype)
+    if len(shape) > _MOST_DIMENSIONS or math.prod(n or 1 for n in shape) * known.itemsize >= 2**63:
+        raise ValueError(f"shape={str(shape)[:100]}: no array of {known} can have that shape")
     head = array_head(known, shape, False)
     if head is None:
         raise TypeError(f"dtype={known} can't be lent: it holds Python objects, takes no memory, or has no description")
@@ -198,18 +209,18 @@ def _head_length(start: bytes) -> int:
 
 
 @functools.lru_cache(maxsize=512)
-def _parse_head(head: bytes) -> tuple[np.dtype[Any], tuple[int, ...], str, int]:
-    """The dtype, shape, order and data bytes that a whole head stands for."""
+def _parse_head(head: bytes) -> tuple[np.dtype[Any], Any, tuple[int, ...], str, int]:
+    """The dtype, its fields' names, the shape, order and data bytes that a whole head stands for."""
     import ast
 
     import numpy as np
 
     fortran, dimensions, length, zero = _HEAD.unpack_from(head)
-    if len(head) != _HEAD.size + 8 * dimensions + length or length > _LONGEST_DTYPE or dimensions > 64:
+    if len(head) != _HEAD.size + 8 * dimensions + length or length > _LONGEST_DTYPE or dimensions > _MOST_DIMENSIONS:
         raise corrupt(f"an array's head of {len(head)} bytes with {dimensions} dimensions and a dtype of {length}")
     shape = struct.unpack_from(f"<{dimensions}Q", head, _HEAD.size)
     try:
-        text = head[_HEAD.size + 8 * dimensions :].decode("ascii")
+        text = head[_HEAD.size + 8 * dimensions :].decode()
         structured = text.startswith("[")
         dtype = np.lib.format.descr_to_dtype(ast.literal_eval(text)) if structured else np.dtype(text)
     except Exception as error:  # literal_eval and numpy have many ways to say no
@@ -219,7 +230,16 @@ def _parse_head(head: bytes) -> tuple[np.dtype[Any], tuple[int, ...], str, int]:
         raise corrupt(f"an array of dtype {text[:80]!r}")
     if math.prod(n or 1 for n in shape) * dtype.itemsize >= 2**63:  # numpy's limit, also where a 0 is among them
         raise corrupt(f"an array of shape {shape[:80]}")
-    return dtype, shape, "F" if fortran else "C", size
+    return dtype, dtype.names, shape, "F" if fortran else "C", size
+
+
+def _head(head: bytes) -> tuple[np.dtype[Any], tuple[int, ...], str, int]:
+    """The same, remembered; unless somebody has renamed the fields of an array that came with this dtype."""
+    dtype, names, shape, order, size = _parse_head(head)
+    if dtype.names is not names:
+        _parse_head.cache_clear()
+        dtype, _, shape, order, size = _parse_head(head)
+    return dtype, shape, order, size
 
 
 def array_over(shape: tuple[int, ...], dtype: np.dtype[Any], memory: Any, at: int, order: str) -> np.ndarray[Any, Any]:
@@ -237,7 +257,7 @@ def array_at(memory: Any, size: int, skew: int, exporter: Any) -> np.ndarray[Any
     start = memory[:8]
     if size < 8 or (end := _head_length(start)) > size:
         raise corrupt(f"an array of {size} bytes without a head")
-    dtype, shape, order, nbytes = _parse_head(memory[:end])
+    dtype, shape, order, nbytes = _head(memory[:end])
     at = data_at(end, skew)
     if at + nbytes != size:
         raise corrupt(f"{size} bytes for an array of dtype {dtype} and shape {shape}")
@@ -339,7 +359,7 @@ def _read_array(size: int) -> Reading:
     if end > size:
         raise corrupt(f"an array of {size} bytes without a head")
     rest = yield from _read(end - _HEAD.size, end)
-    dtype, shape, order, nbytes = _parse_head(start + rest[:])
+    dtype, shape, order, nbytes = _head(start + rest[:])
     at = _aligned(end)
     if at + nbytes != size:
         raise corrupt(f"{size} bytes for an array of dtype {dtype} and shape {shape}")

@@ -120,18 +120,17 @@ class MessageSender(SendingEnd, Generic[_T]):
         Raises:
           What `send` raises.  The messages before the one that failed were sent; the error's `sent` says how many.
         """
-        return self._send_many_over_cffi(objs, type=type, timeout=timeout)
+        return self._send_many_from(objs, 0, type, timeout)
 
-    def _send_many_over_cffi(
-        self, objs: Iterable[_T], *, type: int = 0, timeout: float | None = None, _start: int = 0
-    ) -> int:
+    def _send_many_from(self, objs: Iterable[_T], start: int, type: int = 0, timeout: float | None = None) -> int:
+        """The same when `start` of them have gone."""
         info = arguments.message_type(type)
         deadline = arguments.deadline_ns(timeout)
         batch = Batch(self, info, deadline)
-        batch.sent = _start
+        batch.sent = start
         try:
             if isinstance(objs, (list, tuple)):
-                batch.add_all(objs[_start:] if _start else objs)
+                batch.add_all(objs[start:] if start else objs)
             else:
                 batch.add_slowly(objs)
         except BaseException as error:
@@ -237,11 +236,11 @@ class MessageSender(SendingEnd, Generic[_T]):
           TimeoutError, PeerDiedError, EndOfChannel: as `send`.
         """
         info = arguments.message_type(type) if type != 0 else 0
+        if nbytes is not None and not (shape is None and dtype is None):
+            raise TypeError("claim() takes nbytes, or a shape and a dtype, not both")
         if dtype is None:
             size = arguments.claim_bytes(shape if nbytes is None else nbytes)
             return Claim(self, size, timeout, info, _memory)
-        if nbytes is not None:
-            raise TypeError("claim() takes nbytes, or a shape and a dtype, not both")
         shape = tuple(shape) if isinstance(shape, Iterable) else (shape,)
         for extent in shape:
             if extent.__class__ is not int or extent < 0:

@@ -51,7 +51,7 @@ def accelerate(cls: type, *names: str) -> None:
 # --- results ----------------------------------------------------------------------------------------------------
 
 # result -> (exception, what it means and what to do)
-_MEANINGS: dict[int, tuple[type[errors.IpcError], str]] = {
+_MEANINGS: dict[int, tuple[type[Exception], str]] = {
     lib.IPCR_CORRUPT: (
         errors.CorruptSegmentError,
         "holds words that no correct peer writes; the segment is lost: close it and create a new one",
@@ -93,6 +93,7 @@ _MEANINGS: dict[int, tuple[type[errors.IpcError], str]] = {
     lib.IPCR_NOTHING_LENT: (errors.BusyError, "has nothing lent out any more: another thread used it in between"),
     lib.IPCR_GIVEN_UP: (errors.BusyError, "is used by another thread, which met the end of the message first"),
     lib.IPCR_TOO_LARGE: (errors.CorruptSegmentError, "holds a message whose lengths contradict each other"),
+    lib.IPCR_WRONG_SIDE: (TypeError, "is at the other side: senders send, receivers receive"),
     lib.IPCR_LENT: (errors.BusyError, "has lent out a claim or a view; end its `with` block first"),
     lib.IPCR_NAME_BUSY: (errors.BusyError, "is being removed by a process that does not go on; try again"),
     lib.IPCR_IN_USE: (
