@@ -104,6 +104,7 @@ int ipcr_flush_wait(struct ipcr_end *e, uint64_t deadline_ns, int resume);
 int ipcr_claim(struct ipcr_end *e, uint64_t length);
 int ipcr_commit(struct ipcr_end *e, uint64_t length, uint64_t info);
 int ipcr_abort(struct ipcr_end *e);
+int ipcr_take_back(struct ipcr_end *e);
 struct ipcr_inbox {
     struct ipcr_end *end;
     char bytes[...];

@@ -68,6 +68,7 @@ struct ipcr_end {
     uint64_t drain_position;
     uint64_t slice_end_ns;     /* of the wait in progress: signals don't put the look at the peer off */
     uint64_t waiter;           /* thread that is between slices */
+    uint64_t lent_to;          /* thread that made the claim, or the peek */
     uint64_t next_probe_ns;
     union {
         struct ipcr_assembly assembly;

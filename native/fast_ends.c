@@ -170,6 +170,8 @@ static PyObject *send_many(PyObject *self, PyObject *const *args, Py_ssize_t nar
             return NULL;
         }
     }
+    if (done == 0)
+        return leave_it(SEND_MANY, self, args, nargs, names);
     PyObject *start = PyLong_FromSsize_t(done);
     if (start == NULL)
         return NULL;

@@ -19,6 +19,7 @@ static inline int64_t result_of(const struct ipcr_end *e, const struct ipcr_reco
 static inline void lend(struct ipcr_end *e, const struct ipcr_record_view *view)
 {
     e->lent = true;
+    e->lent_to = ipcr_this_thread();
     e->lent_payload = e->segment->data + (e->reader.position & e->reader.mask) + IPCR_RECORD_HEADER;
     e->lent_length = view->length;
 }

@@ -245,6 +245,7 @@ int ipcr_claim(struct ipcr_end *e, uint64_t length)
         rc = ipcr_checked(e, ipcr_ring_claim(&e->writer, length, &e->lent_payload));
     if (rc == IPCR_OK) {
         e->lent = true;
+        e->lent_to = ipcr_this_thread();
         e->lent_length = length;
         e->last_sequence = e->writer.sequence;
     }
@@ -277,6 +278,18 @@ int ipcr_abort(struct ipcr_end *e)
         return rc;
     rc = e->lent ? IPCR_OK : IPCR_NOTHING_LENT;
     e->lent = false; /* a claim is private until it is committed: nothing to undo */
+    ipcr_leave(e);
+    return rc;
+}
+
+int ipcr_take_back(struct ipcr_end *e)
+{
+    int rc = ipcr_enter_to_return(e);
+    if (rc != IPCR_OK)
+        return rc;
+    if (e->lent && e->lent_to == ipcr_this_thread())
+        e->lent = false;
+    rc = e->lent ? IPCR_LENT : IPCR_OK;
     ipcr_leave(e);
     return rc;
 }

@@ -57,6 +57,8 @@ int ipcr_flush_wait(struct ipcr_end *e, uint64_t deadline_ns, int resume);
 int ipcr_claim(struct ipcr_end *e, uint64_t length);
 int ipcr_commit(struct ipcr_end *e, uint64_t length, uint64_t info);
 int ipcr_abort(struct ipcr_end *e);
+/* The same for this thread's own claim or peek, which it can't have any use for; IPCR_LENT: it is another's. */
+int ipcr_take_back(struct ipcr_end *e);
 
 /* Receiver.  recv: up to IPCR_SMALL bytes into `out`; a larger message is lent instead, and must be
  * released.  receive results are described above; negative ones are statuses. */

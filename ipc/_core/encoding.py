@@ -42,6 +42,7 @@ __all__ = [
     "decode",
     "encode",
     "is_strided_array",
+    "read_only",
     "reading",
 ]
 
@@ -167,15 +168,19 @@ def _array_head(dtype: np.dtype[Any], scalar: type, shape: tuple[int, ...], fort
 def array_like(dtype: DTypeLike, shape: tuple[int, ...]) -> tuple[bytes, np.dtype[Any], str, int]:
     """The head, dtype, order and data bytes of a C-contiguous array that shall be lent."""
     try:
-        return _array_like(dtype, shape)  # type: ignore[arg-type]
+        head, known, names, nbytes = _array_like(dtype, shape)  # type: ignore[arg-type]
     except TypeError:  # a list of fields has no hash; anything else fails again
         import numpy as np
 
-        return _array_like(np.dtype(dtype), shape)
+        head, known, names, nbytes = _array_like(np.dtype(dtype), shape)
+    if known.names is not names:  # somebody has renamed the fields of an array that was lent with this dtype
+        _array_like.cache_clear()
+        return array_like(dtype, shape)
+    return head, known, "C", nbytes
 
 
 @functools.lru_cache(maxsize=512)
-def _array_like(dtype: DTypeLike, shape: tuple[int, ...]) -> tuple[bytes, np.dtype[Any], str, int]:
+def _array_like(dtype: DTypeLike, shape: tuple[int, ...]) -> tuple[bytes, np.dtype[Any], Any, int]:
     import numpy as np
 
     known = np.dtype(dtype)
@@ -187,7 +192,7 @@ def _array_like(dtype: DTypeLike, shape: tuple[int, ...]) -> tuple[bytes, np.dty
     nbytes = math.prod(shape) * known.itemsize
     if nbytes > (most := lib.IPCR_MAX_CAPACITY - lib.IPCR_RECORD_HEADER - len(head) - _ALIGNMENT):
         raise errors.MessageTooLargeError(f"an array of {nbytes} bytes is more than any ring can carry: {most}")
-    return head, known, "C", nbytes
+    return head, known, known.names, nbytes
 
 
 # --- in ---------------------------------------------------------------------------------------------------------
@@ -226,7 +231,9 @@ def _parse_head(head: bytes) -> tuple[np.dtype[Any], Any, tuple[int, ...], str, 
     except Exception as error:  # literal_eval and numpy have many ways to say no
         raise corrupt(f"an array of dtype {head[_HEAD.size + 8 * dimensions :][:80]!r}") from error
     size = math.prod(shape) * dtype.itemsize
-    if fortran > 1 or zero or dtype.hasobject or dtype.kind not in _KINDS or not dtype.itemsize:
+    # a dtype that is a sub-array would add its axes to the shape
+    known = dtype.kind in _KINDS and dtype.itemsize and not dtype.hasobject and dtype.subdtype is None
+    if fortran > 1 or zero or not known:
         raise corrupt(f"an array of dtype {text[:80]!r}")
     if math.prod(n or 1 for n in shape) * dtype.itemsize >= 2**63:  # numpy's limit, also where a 0 is among them
         raise corrupt(f"an array of shape {shape[:80]}")
@@ -250,6 +257,14 @@ def array_over(shape: tuple[int, ...], dtype: np.dtype[Any], memory: Any, at: in
 
         _ndarray = np.ndarray
     return _ndarray(shape, dtype, memory, at, None, order)  # type: ignore[no-any-return]
+
+
+def read_only(exporter: Any) -> np.ndarray[Any, Any]:
+    """All of some memory, such that no array over this can be made writable.  (Over a memoryview it can: numpy goes
+    behind it.)"""
+    import numpy as np
+
+    return np.frombuffer(memoryview(exporter).toreadonly(), np.uint8)
 
 
 def array_at(memory: Any, size: int, skew: int, exporter: Any) -> np.ndarray[Any, Any]:

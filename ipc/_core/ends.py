@@ -191,10 +191,9 @@ class End(EndRoot):
         """After one of NOT_READY: what must come before the call is tried again."""
         if status == lib.IPCR_NOT_TAKEN:
             self._take()
-        elif self._user() is not None:
+        elif self._user() is not None or lib.ipcr_take_back(self._handle) == lib.IPCR_LENT:
             self._raise(status)
-        else:  # whoever had it was interrupted before they could give it back: the message stays, the claim is void
-            lib.ipcr_abort(self._handle)
+        # else this thread was interrupted before it gave it back: the message stays, the claim is void
 
     def _take(self) -> None:
         by = ffi.new("uint32_t *")

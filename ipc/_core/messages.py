@@ -407,6 +407,8 @@ class MessageReceiver(ReceivingEnd, Generic[_T]):
             if lent:
                 use = Use(by_caller=False)  # by us; gone with this frame
                 self._use = weakref.ref(use)
+                if not lib.ipcr_end_is_lent(self._handle):  # a signal's handler has received it in the meantime
+                    self._raise(lib.IPCR_NOTHING_LENT)
             memory = lib.ipcr_lent(self._handle) if lent else inbox[0].bytes
             return self._decoded(ffi.buffer(memory, result & LENGTH), result)
         finally:
@@ -568,7 +570,7 @@ class MessageReceiver(ReceivingEnd, Generic[_T]):
         if encoding == encodings.BYTES:
             return loan.memory(read_only=True)
         if encoding == encodings.ARRAY:
-            read_only = memoryview(loan.exporter).toreadonly()
+            read_only = encodings.read_only(loan.exporter)
             return loan.array(encodings.array_at(loan.exporter, size, 8 * (result >> SKEW_SHIFT & 7), read_only))
         return self._decoded(memoryview(loan.exporter), result)
 
