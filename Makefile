@@ -23,7 +23,8 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .SECONDARY:
 .DEFAULT_GOAL := help
-.PHONY: help preflight demo build test check lint format types native asan tsan asan-python stress bench wheel clean
+.PHONY: help preflight demo build test check lint format types native asan tsan asan-python stress bench wheel clean \
+        model mutants
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -117,6 +118,26 @@ $(1): $(CTESTS:tests/native/%.c=build/$(1)/%)
 	@for test in $$^; do echo "==> $$$$test"; $$(runner) $$$$test || exit 1; done
 endef
 $(foreach verb,native asan tsan,$(eval $(call flavour,$(verb))))
+
+# --- the explorer: the core's own sources over a model of memory and kernel (tests/model) ---------------------------
+
+SCHEDULES ?= 8000
+MODELLED  := $(filter-out native/os.c native/fast_%.c,$(sort $(wildcard native/*.c)))
+MODEL     := $(STRICT) -O1 -U_FORTIFY_SOURCE -Itests/model -include tests/model/atomics.h
+
+build/model/core.so: $(MODELLED) $(wildcard native/*.h) tests/model/atomics.h | preflight
+	@mkdir -p $(@D)
+	@$(CC) $(MODEL) -fPIC -shared -Wl,-z,now,-z,norelro $(MODELLED) -o $@
+
+build/model/explorer: $(wildcard tests/model/*.[ch] native/*.h) | preflight
+	@mkdir -p $(@D)
+	@$(CC) $(MODEL) -rdynamic $(wildcard tests/model/*.c) -ldl -o $@
+
+model: build/model/core.so build/model/explorer ## explore SCHEDULES=8000 of each scenario of the protocols
+	@build/model/explorer build/model/core.so --schedules $(SCHEDULES)
+
+mutants: build/model/explorer $(VENV)/have-dev ## weaken memory orders one by one: the explorer must notice
+	@$(PY) tests/model/mutants.py --explorer build/model/explorer --compiler $(CC) $(ARGS)
 
 clean: ## remove everything that make made
 	rm -rf .venv .venv-* build dist ipc_rings.egg-info .benchmarks .hypothesis ipc/_core/*.so

@@ -1,0 +1,138 @@
+/* machine.h - the machine that the explorer runs the core on: fibers in processes, a memory whose loads may be stale,
+ * and a small kernel.  Each part has its own file:
+ *
+ *   explore.c    decides: every "which one?" of the others is a choice, made by depth-first search, at random, or from a
+ *                record of an earlier run
+ *   fibers.c     who runs, who is blocked, who is dead, what time it is
+ *   memory.c     what a load may return, and whether plain accesses race
+ *   kernel.c     the back end of native/os.h: files, names, locks, mappings, futexes
+ *   processes.c  a copy of the core for each process, and putting everything back before the next schedule
+ */
+#ifndef MODEL_MACHINE_H
+#define MODEL_MACHINE_H
+
+#include "atomics.h"
+#include "stats.h"
+#include "transfer.h"
+
+#include <stdbool.h>
+#include <stdnoreturn.h>
+
+enum {
+    FIBERS = 5,      /* the first one is the stage: it sets up before, and looks after */
+    STAGE = 0,
+    PROCESSES = 3,
+    LOCATIONS = 192, /* shared words that one schedule may touch */
+    HISTORY = 96,    /* stores to one of them */
+    STACK = 128 * 1024,
+};
+
+/* --- explore.c ------------------------------------------------------------------------------------------------ */
+
+/* What is chosen, because each kind has its own budget in a depth-first search. */
+enum choice {
+    CHOOSE_NEXT,   /* who runs when the running one can't go on: free */
+    CHOOSE_SWITCH, /* who runs although it could: a preemption */
+    CHOOSE_VALUE,  /* which older value a load returns */
+    CHOOSE_DEATH,  /* whether a mortal process dies here */
+    CHOOSE_HAZARD, /* whether a rare thing happens: a signal, a membarrier that misses a CPU */
+    CHOICES,
+};
+
+/* One of n; 0 is what happens when nothing special does. */
+int model_choose(enum choice kind, int n);
+int model_choose_runner(enum choice kind, const int *candidates, int n, int running);
+
+/* The schedule is wrong: say why, with its trace. */
+noreturn void model_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void model_note(const char *what, const void *word, uint64_t value, const char *extra, const char *file, int line);
+
+/* --- fibers.c ------------------------------------------------------------------------------------------------- */
+
+/* What a fiber knows: of each location, the oldest store that it may still read; of each fiber, how far its doings
+ * happened before ours (a vector clock). */
+struct knowledge {
+    uint16_t seen[LOCATIONS];
+    uint32_t clock[FIBERS];
+};
+
+enum fiber_state { ABSENT, READY, BLOCKED, DONE, DEAD };
+
+struct fiber {
+    enum fiber_state state;
+    int process;
+    bool mortal;
+    void (*body)(void);
+    struct knowledge knows;
+    struct knowledge may_acquire;     /* what relaxed loads brought, for a fence to acquire */
+    struct knowledge fenced;          /* known at the last fence: what relaxed stores release */
+    bool stored;                      /* since its last compiler fence: a load behind may have moved before */
+    bool barrier_pending;             /* somebody's membarrier counts from the next compiler fence on */
+    struct knowledge barrier;
+    const void *waits_for;            /* a futex's key, a mutex; NULL for mere sleep */
+    uint64_t deadline;
+    bool timed_out;
+};
+
+extern struct fiber model_fibers[FIBERS];
+extern int model_running;
+extern uint64_t model_now;
+
+static inline struct fiber *model_self(void) { return &model_fibers[model_running]; }
+
+void model_fibers_reset(void);
+void model_start(int fiber, int process, void (*body)(void));
+void model_run(void);                    /* from the stage: until all fibers are done */
+void model_yield(void);                  /* before anything that others may see or have done */
+void model_block(const void *what, uint64_t deadline);
+int model_wake(const void *what, int n); /* how many were woken */
+void model_kill(int process);
+bool model_is_alone(int process);        /* only one fiber ever runs in it */
+extern uint64_t model_patience;          /* a sleep that would last longer must be ended by a wake-up */
+
+/* --- memory.c ------------------------------------------------------------------------------------------------- */
+
+void model_memory_reset(void);
+void model_join(struct knowledge *to, const struct knowledge *from);
+void model_full_fence(struct fiber *fiber);
+void model_barrier(void);    /* membarrier of the running fiber */
+void model_drain(void);      /* time passes: no store stays unseen for a millisecond */
+void model_fork_knowledge(int fiber);
+
+/* --- kernel.c ------------------------------------------------------------------------------------------------- */
+
+/* Where an address leads: an inode's number and an offset, or -1 and the address itself; and how far that goes on. */
+struct place {
+    int inode;
+    uint64_t offset, bytes;
+};
+struct place model_place(const void *address);
+
+void model_kernel_start(void);
+void model_kernel_reset(void); /* before a scenario sets up */
+void model_kernel_save(void);
+void model_kernel_restore(void);
+void model_kernel_bury(int process);     /* its descriptors, mappings and locks go */
+int model_names(void);                   /* how many names there are */
+
+/* --- processes.c ---------------------------------------------------------------------------------------------- */
+
+/* The core of each process, as the scenarios call it. */
+#define MODEL_CALLS(X)                                                                                                 \
+    X(segment_create) X(segment_attach) X(segment_release) X(name_remove) X(end_open) X(end_take) X(end_close)         \
+    X(end_free) X(end_peer) X(end_drain) X(send) X(send_wait) X(send_many) X(send_parts_wait) X(room_wait)             \
+    X(flush_wait) X(claim) X(commit) X(abort) X(recv) X(recv_wait) X(recv_many) X(skip) X(reading_begin)               \
+    X(reading_next) X(reading_end) X(parts_begin) X(parts_read) X(data_wait) X(peek) X(release) X(lent)                \
+    X(last_info) X(last_sequence) X(stop_waiting) X(stats_of_segment)
+#define MODEL_CALL(name) __typeof__(ipcr_##name) *name;
+struct core {
+    MODEL_CALLS(MODEL_CALL)
+};
+extern struct core model_core[PROCESSES];
+
+void model_processes_start(const char *core);
+void model_processes_reset(void); /* as loaded */
+void model_processes_save(void);
+void model_processes_restore(void);
+
+#endif

@@ -1,0 +1,137 @@
+/* processes.c - a copy of the core, with statics of its own, for each process; and an arena for what it allocates.
+ *
+ * A schedule may end with a process dead in the middle of a call: lists half linked, mutexes held.  So the writable
+ * segments of the copies and the arena are put back before the next one, as they were after the set-up.
+ */
+#include "machine.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <link.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#undef malloc
+#undef free
+
+enum { ARENA = 65536, WRITABLE = 16384 };
+
+struct core model_core[PROCESSES];
+
+static struct {
+    uint8_t *at;
+    size_t bytes;
+    uint8_t loaded[WRITABLE], saved[WRITABLE];
+} writable[PROCESSES];
+static _Alignas(64) uint8_t arena[ARENA], saved_arena[ARENA];
+static size_t arena_used, saved_arena_used;
+
+static noreturn void die(const char *what)
+{
+    fprintf(stderr, "explorer: %s: %s\n", what, dlerror());
+    exit(2);
+}
+
+/* The file under a name of its own: the loader would otherwise hand out the first copy again. */
+static void *load_copy(const char *path)
+{
+    char name[64];
+    struct stat facts;
+    const int from = open(path, O_RDONLY | O_CLOEXEC), to = memfd_create("core", MFD_CLOEXEC);
+    if (from < 0 || to < 0 || fstat(from, &facts) != 0 ||
+        sendfile(to, from, NULL, (size_t)facts.st_size) != facts.st_size)
+        die(path);
+    close(from);
+    snprintf(name, sizeof name, "/proc/self/fd/%d", to); /* stays open: the number is part of the name */
+    void *handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    if (handle == NULL)
+        die(path);
+    return handle;
+}
+
+static int find_writable(struct dl_phdr_info *info, size_t size, void *found)
+{
+    const int process = *(int *)found;
+    const struct link_map *map = (const struct link_map *)((void **)found)[1];
+    (void)size;
+    if (info->dlpi_addr != map->l_addr)
+        return 0;
+    for (int i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_LOAD && (info->dlpi_phdr[i].p_flags & PF_W) != 0) {
+            writable[process].at = (uint8_t *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
+            writable[process].bytes = info->dlpi_phdr[i].p_memsz;
+        }
+    return 1;
+}
+
+void model_processes_start(const char *core)
+{
+    for (int i = 0; i < PROCESSES; i++) {
+        void *handle = load_copy(core);
+        void *wanted[2] = { NULL, NULL };
+        memcpy(&wanted[0], &i, sizeof i);
+        if (dlinfo(handle, RTLD_DI_LINKMAP, &wanted[1]) != 0 || dl_iterate_phdr(find_writable, wanted) != 1 ||
+            writable[i].bytes == 0 || writable[i].bytes > WRITABLE)
+            die("no writable segment");
+        memcpy(writable[i].loaded, writable[i].at, writable[i].bytes);
+#define MODEL_FIND(name)                                                                                               \
+    if ((model_core[i].name = (__typeof__(model_core[i].name))dlsym(handle, "ipcr_" #name)) == NULL)                   \
+        die("ipcr_" #name);
+        MODEL_CALLS(MODEL_FIND)
+    }
+}
+
+void model_processes_reset(void)
+{
+    for (int i = 0; i < PROCESSES; i++)
+        memcpy(writable[i].at, writable[i].loaded, writable[i].bytes);
+    arena_used = 0;
+}
+
+void model_processes_save(void)
+{
+    for (int i = 0; i < PROCESSES; i++)
+        memcpy(writable[i].saved, writable[i].at, writable[i].bytes);
+    memcpy(saved_arena, arena, arena_used);
+    saved_arena_used = arena_used;
+}
+
+void model_processes_restore(void)
+{
+    for (int i = 0; i < PROCESSES; i++)
+        memcpy(writable[i].at, writable[i].saved, writable[i].bytes);
+    memcpy(arena, saved_arena, saved_arena_used);
+    arena_used = saved_arena_used;
+}
+
+void *model_allocate(size_t n)
+{
+    const size_t at = arena_used;
+    arena_used += (n + 63) / 64 * 64;
+    if (arena_used > ARENA)
+        model_fail("the scenario allocates more than %d bytes", ARENA);
+    return arena + at;
+}
+
+void model_free(void *p) { (void)p; }
+
+/* A mutex is one word of the core's, which holds 1 while it is locked; unlocking orders, as a release. */
+void model_lock(pthread_mutex_t *mutex)
+{
+    uint32_t free_word = 0;
+    while (!model_compare_exchange32((ipcr_word32 *)(void *)mutex, &free_word, 1, MODEL_ACQ_REL, "mutex", 0)) {
+        model_block(mutex, UINT64_MAX);
+        free_word = 0;
+    }
+}
+
+void model_unlock(pthread_mutex_t *mutex)
+{
+    model_store(mutex, 4, 0, MODEL_RELEASE, "mutex", 0);
+    model_wake(mutex, 1);
+}
+
+uint64_t model_this_thread(void) { return (uint64_t)model_running + 1; }
