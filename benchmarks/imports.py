@@ -1,6 +1,8 @@
 """How long does `import ipc` take, beside the import of multiprocessing's queues?
 
 Each repetition starts several interpreters, with warm files, and takes the median of what the import statement takes.
+They start without the `site` module: the .pth files of an editable installation import much of the standard library
+beforehand, which would then be free for whoever needs it.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import os
 import statistics
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Sequence
 
@@ -32,8 +35,11 @@ COLUMNS = (Column("import", METRIC, _milliseconds), Column("min..max", METRIC, s
 
 def _measurer(module: str, starts: int, timeout: float) -> Callable[[], Sample]:
     def once() -> float:
-        command = [sys.executable, "-c", PROGRAM.format(module)]
-        return float(run_command(command, timeout, env={**os.environ, "PYTHONPATH": import_path()})) * 1000
+        command = [sys.executable, "-S", "-c", PROGRAM.format(module)]
+        path = os.pathsep.join((import_path(), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")))
+        environment = {**os.environ, "PYTHONPATH": path}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # the first start compiles what has changed, for all others
+        return float(run_command(command, timeout, env=environment)) * 1000
 
     def measured() -> Sample:
         start = time.monotonic()
