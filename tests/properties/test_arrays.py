@@ -17,8 +17,6 @@ from hypothesis.extra import numpy as hnp
 
 import ipc
 
-# Three of these fail for now, for names of fields that are not ASCII: they are written as UTF-8 and read as ASCII.
-
 Array = np.ndarray[Any, Any]
 Ends = tuple[ipc.Sender[Any], ipc.Receiver[Any]]
 
