@@ -10,6 +10,7 @@ import gc
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -34,6 +35,12 @@ SIGNALS_OFFSET, LINE = 512, 128  # of the word in a segment that says "parked"; 
 
 _numbers = itertools.count(1)
 _failed = pytest.StashKey[bool]()
+
+
+def pytest_configure() -> None:
+    """A shell starts what runs in its background with Ctrl-C ignored; the tests, and their children, need it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:
