@@ -104,7 +104,7 @@ asan_flags   := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 tsan_flags   := -O1 -fsanitize=thread -Wno-tsan # it does not understand the two named fences of atomics.h
 
 # ThreadSanitizer fails at random where the kernel spreads addresses widely: switch that off if we may.
-runner = $(shell setarch -R true 2>/dev/null && echo setarch -R) timeout 300
+runner = $(shell setarch -R true 2>/dev/null && echo setarch -R) timeout 1500
 
 define flavour
 build/$(1)/%.o: native/%.c $(HEADERS) | preflight
