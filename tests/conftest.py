@@ -33,7 +33,10 @@ SETTLING_SECONDS = 10.0  # a thread that was joined still has to leave the kerne
 
 SIGNALS_OFFSET, LINE = 512, 128  # of the word in a segment that says "parked"; see native/format.h
 
+FREEZE_EVERY = 20  # tests
+
 _numbers = itertools.count(1)
+_tests = itertools.count(1)
 _failed = pytest.StashKey[bool]()
 
 
@@ -182,6 +185,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """Compare what the process has before and after the test (and all its other fixtures)."""
     gc.collect()
+    if next(_tests) % FREEZE_EVERY == 0:
+        gc.freeze()  # pytest's own records of thousands of tests: collections need not look at them each time
     parcels.sweep()
     before = Holdings()
     yield
