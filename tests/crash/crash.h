@@ -52,6 +52,7 @@ struct operation {
     uint32_t side;     /* of the end that dies */
     uint64_t capacity;
     uint64_t messages; /* that it sends, or takes */
+    int ways;          /* of going on from a state, each checked on a copy of its own; 0 is 1 */
     void (*prepare)(struct stage *s);
     void (*approach)(struct stage *s);
     int64_t (*operate)(struct stage *s);
@@ -95,13 +96,14 @@ struct stage {
     uint64_t peer_acts; /* counted by meanwhile: a state in which the living know more is another state */
 
     /* for meanwhile and observe: what is private to a scenario */
-    uint64_t seen;
+    uint64_t seen, note[2];
     uint8_t peer_hand[HAND_BYTES];
 
     /* for check */
     bool returned; /* the operation had returned before the death, with: */
     int64_t result;
     bool all_died; /* peer and segment are NULL */
+    int way;
 };
 
 /* Tables, ended by one without a name. */
@@ -137,7 +139,7 @@ static inline void peer_lives_on(struct stage *s, struct ipcr_end *peer)
 /* A handle of our own on the copy: the scenario's when somebody lives, else one attached just now. */
 struct ipcr_segment *segment_of_copy(struct stage *s);
 
-/* A number that the directory of the copy must show: how many names are in it. */
+/* How many names there are. */
 int names_in(const char *dir);
 
 #endif

@@ -264,6 +264,7 @@ void check_goes_on(struct stage *s, struct span span)
         CHECK_IS(receive_nothing(r), IPCR_END_OF_CHANNEL);
         finish(r, true);
     }
+    s->peer = NULL;
 }
 
 void check_transfer(struct stage *s)

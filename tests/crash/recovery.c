@@ -48,18 +48,16 @@ static void remember_return(struct stage *s)
     s->result = s->between->result;
 }
 
-static void recover_copies(struct stage *s, const struct state *state)
+/* Each way in a process of its own: the handles of the living have gone on in the one before. */
+static int way_to_go;
+
+static void recover_copy(struct stage *s, const struct state *state)
 {
     char copy_dir[DIR_ROOM + 8];
     snprintf(copy_dir, sizeof copy_dir, "%s.copy", s->dir);
     remember_return(s);
-    const bool somebody = s->living_count > 0;
-    if (somebody) {
-        copy_enter(s, state, copy_dir, true);
-        s->operation->check(s);
-        copy_remove(copy_dir);
-    }
-    copy_enter(s, state, copy_dir, false);
+    s->way = way_to_go / 2;
+    copy_enter(s, state, copy_dir, way_to_go % 2 == 0);
     s->operation->check(s);
     copy_remove(copy_dir);
 }
@@ -78,13 +76,18 @@ static void recover_itself(struct stage *s, const struct state *state)
 
 bool recovers(struct stage *s, const struct state *state, char answer[ANSWER_ROOM])
 {
-    const bool well = ask(recover_copies, s, state, answer);
-    if (!well) {
-        char copy_dir[DIR_ROOM + 8];
-        snprintf(copy_dir, sizeof copy_dir, "%s.copy", s->dir);
-        copy_remove(copy_dir);
+    const int ways = s->operation->ways == 0 ? 1 : s->operation->ways;
+    for (way_to_go = 0; way_to_go < 2 * ways; way_to_go++) {
+        if (way_to_go % 2 == 0 && s->living_count == 0)
+            continue; /* nobody lives anyway */
+        if (!ask(recover_copy, s, state, answer)) {
+            char copy_dir[DIR_ROOM + 8];
+            snprintf(copy_dir, sizeof copy_dir, "%s.copy", s->dir);
+            copy_remove(copy_dir);
+            return false;
+        }
     }
-    return well;
+    return true;
 }
 
 bool recovers_for_real(struct stage *s, char answer[ANSWER_ROOM]) { return ask(recover_itself, s, NULL, answer); }

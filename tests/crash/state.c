@@ -68,7 +68,7 @@ static void gather(struct state *state, const struct stage *s)
 /* The directory's entries into state->listing; whether they are others than before. */
 static bool list(struct state *state)
 {
-    _Alignas(8) char listing[LISTING_ROOM];
+    _Alignas(8) char listing[LISTING_ROOM] = { 0 }; /* the kernel leaves the padding of entries alone */
     CHECK(lseek(state->directory, 0, SEEK_SET) == 0);
     const long n = syscall(SYS_getdents64, state->directory, listing, sizeof listing);
     CHECK(n > 0);
@@ -221,7 +221,7 @@ void copy_enter(struct stage *s, const struct state *state, const char *copy_dir
         if (theirs && with_living) {
             lead_to(s->segment, fd);
             if (s->segment->dir != NULL)
-                s->segment->dir = s->dir;
+                s->segment->dir = strdup(s->dir); /* the handle frees its own */
             hold_again(s);
         }
         if (f->name[0] == 0 && !with_living)

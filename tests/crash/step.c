@@ -9,7 +9,7 @@
 
 #include <sys/ptrace.h>
 
-enum { MAY_NOT_TRACE = 77, AT_SYSCALL = SIGTRAP | 0x80 };
+enum { AT_SYSCALL = SIGTRAP | 0x80 };
 
 void step_pin(void)
 {

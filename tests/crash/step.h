@@ -4,6 +4,8 @@
 
 #include "crash.h"
 
+enum { MAY_NOT_TRACE = 77 }; /* exit code of whoever finds that out */
+
 struct victim {
     pid_t pid; /* 0: none */
 };
