@@ -139,6 +139,45 @@ model: build/model/core.so build/model/explorer ## explore SCHEDULES=8000 of eac
 mutants: build/model/explorer $(VENV)/have-dev ## weaken memory orders one by one: the explorer must notice
 	@$(PY) tests/model/mutants.py --explorer build/model/explorer --compiler $(CC) $(ARGS)
 
+# --- deaths at every instruction and every system call (tests/crash) -----------------------------------------------
+# CRASH_NATIVE: another core, with a bug planted in it, say; CRASH_OUT: where its programs go
+
+CRASH_NATIVE ?= native
+CRASH_OUT    ?= build/crash
+CRASH_OPT    ?= -O2
+CRASH_FLAGS   = $(STRICT:-Inative=-I$(CRASH_NATIVE)) -Itests/native $(CRASH_OPT)
+CRASH_MAINS  := every_instruction kill_points
+CRASH_CORE    = $(CORE:native/%.c=$(CRASH_OUT)/native/%.o)
+CRASH_ROOMS   = $(filter-out $(CRASH_MAINS:%=tests/crash/%.c),$(sort $(wildcard tests/crash/*.c)))
+CRASH_ALL     = $(wildcard $(CRASH_NATIVE)/*.h tests/native/*.h tests/crash/*.h)
+
+$(CRASH_OUT)/native/%.o: $(CRASH_NATIVE)/%.c $(CRASH_ALL) | preflight
+	@mkdir -p $(@D)
+	@$(CC) $(CRASH_FLAGS) -c $< -o $@
+
+$(CRASH_OUT)/%.o: tests/crash/%.c $(CRASH_ALL) | preflight
+	@mkdir -p $(@D)
+	@$(CC) $(CRASH_FLAGS) -c $< -o $@
+
+$(CRASH_MAINS:%=$(CRASH_OUT)/%): %: %.o $(CRASH_ROOMS:tests/crash/%.c=$(CRASH_OUT)/%.o) $(CRASH_CORE)
+	@$(CC) $^ -Wl,-z,now,--wrap=ipcr_os_open_nameless -lpthread -o $@
+
+crash: $(CRASH_MAINS:%=$(CRASH_OUT)/%) ## kill operations at every instruction and every system call
+	@$(CRASH_OUT)/every_instruction $(ARGS)
+	@$(CRASH_OUT)/kill_points
+
+crash-long: ## the same with real deaths only, compiled by whatever compilers there are at -O0, -O2 and -O3
+	@for cc in gcc clang; do \
+	    command -v $$cc > /dev/null || { echo "==> no $$cc here (apt-get install $$cc)"; continue; }; \
+	    for opt in -O0 -O2 -O3; do \
+	        echo "==> $$cc $$opt"; \
+	        $(MAKE) --no-print-directory crash CC=$$cc CRASH_OPT=$$opt CRASH_OUT=build/crash-$$cc$$opt \
+	            ARGS="--deaths 0" || exit 1; \
+	    done; \
+	done
+
+.PHONY: crash crash-long
+
 clean: ## remove everything that make made
 	rm -rf .venv .venv-* build dist ipc_rings.egg-info .benchmarks .hypothesis ipc/_core/*.so
 	find . -name __pycache__ -prune -exec rm -rf {} +

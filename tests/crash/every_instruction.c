@@ -180,21 +180,13 @@ static bool walk_from(const struct operation *operation, const struct start *sta
     return allowed;
 }
 
-static bool is_wanted(const struct options *o, const char *name)
-{
-    for (char **at = o->only; *at != NULL; at++)
-        if (strcmp(*at, name) == 0)
-            return true;
-    return *o->only == NULL;
-}
-
 static int walk_all(const struct options *o)
 {
     struct tally all = { .starts = 0 };
     for (const struct operation *const *room = all_rooms; *room != NULL; room++)
         for (const struct operation *op = *room; op->name != NULL; op++) {
             struct tally tally = { .starts = 0 };
-            if (!is_wanted(o, op->name))
+            if (!is_wanted(o->only, op->name))
                 continue;
             check_running = op->name;
             for (size_t i = 0; i < op->starts_count; i++)

@@ -2,13 +2,13 @@
  * system calls: creating, attaching, detaching, unlinking, removing, replacing an orphan, taking an end, closing it.
  *
  * Here nothing is copied: the death is real, the locks are the kernel's, and this process is the one that lives on.
+ *     kill_points [OPERATION...]
+ *
  * After each death the world goes on in each of its ways (names.h), and no name and no descriptor is left.
  * What can't be told from here is whether the kernel does half of a system call; it promises not to.
  */
 #include "step.h"
 #include "theatre.h"
-
-#include <dirent.h>
 
 struct tally {
     uint64_t starts, points, deaths;
@@ -63,6 +63,14 @@ static void die_everywhere(const struct operation *operation, const struct start
     alarm(0);
 }
 
+/* The first bad recovery ends the program, with what was wrong. */
+static void report(const char *name, const struct tally *t)
+{
+    printf("%-20s %3" PRIu64 " starts, %4" PRIu64 " kill points, %4" PRIu64 " deaths, 0 bad recoveries\n", name,
+           t->starts, t->points, t->deaths);
+    fflush(stdout);
+}
+
 static bool may_trace(void)
 {
     struct victim victim;
@@ -73,7 +81,7 @@ static bool may_trace(void)
     return allowed;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     struct tally all = { .starts = 0 };
     theatre_open();
@@ -81,11 +89,11 @@ int main(void)
     for (const struct operation *const *room = rooms_with_system_calls; allowed && *room != NULL; room++)
         for (const struct operation *op = *room; op->name != NULL; op++) {
             struct tally tally = { .starts = 0 };
+            if (argc > 1 && !is_wanted(argv + 1, op->name))
+                continue;
             for (size_t i = 0; i < op->starts_count; i++)
                 die_everywhere(op, &op->starts[i], &tally);
-            printf("%-20s %3" PRIu64 " starts, %4" PRIu64 " kill points, %4" PRIu64 " deaths, 0 bad recoveries\n",
-                   op->name, tally.starts, tally.points, tally.deaths);
-            fflush(stdout);
+            report(op->name, &tally);
             all = (struct tally){ all.starts + tally.starts, all.points + tally.points, all.deaths + tally.deaths };
         }
     theatre_close();
@@ -93,7 +101,6 @@ int main(void)
         printf("skipped: this process may not trace its children\n");
         return MAY_NOT_TRACE;
     }
-    printf("%-20s %3" PRIu64 " starts, %4" PRIu64 " kill points, %4" PRIu64 " deaths, 0 bad recoveries\n", "all",
-           all.starts, all.points, all.deaths);
-    return 0;
+    report("all", &all);
+    return all.deaths == 0;
 }

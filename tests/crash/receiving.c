@@ -16,6 +16,18 @@ static int64_t got(int64_t rc)
 
 static int64_t read_one(struct stage *s) { return got(ipcr_recv(s->end, (char *)s->between->hand)); }
 
+static int64_t read_each(struct stage *s)
+{
+    char *hand = (char *)s->between->hand;
+    for (uint64_t i = 0; i < s->operation->messages; i++) {
+        const int64_t length = ipcr_recv(s->end, hand);
+        if (got(length) == 0)
+            return (int64_t)i;
+        hand += length;
+    }
+    return (int64_t)s->operation->messages;
+}
+
 /* The sender sleeps until this much is free, as far as its words say. */
 static void approach_a_sleeper(struct stage *s)
 {
@@ -103,6 +115,8 @@ static const struct start empty[] = { { "empty", 0, NOTHING } };
 
 const struct operation receiving_operations[] = {
     { .name = "read", RECEIVER, STARTS(around_a_record), .messages = 1, .approach = take_end, .operate = read_one },
+    { .name = "read-each", RECEIVER, STARTS(around_a_row), .messages = 3, .approach = take_end,
+      .operate = read_each },
     { .name = "read-for-a-sleeper", RECEIVER, STARTS(around_a_record), .messages = 1, .approach = approach_a_sleeper,
       .operate = read_one },
     { .name = "peek-release", RECEIVER, STARTS(around_a_record), .messages = 1, .approach = take_end,

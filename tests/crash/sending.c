@@ -23,6 +23,19 @@ static int64_t write_one(struct stage *s)
     return sent(ipcr_send(s->end, (const char *)message, length_of(s, s->next), IPCR_INFO(s->next, IPCR_BYTES)));
 }
 
+/* One after the other: what the first has left in the handle is where the second begins. */
+static int64_t write_each(struct stage *s)
+{
+    const uint8_t *at = message;
+    for (uint64_t i = 0; i < s->operation->messages; i++) {
+        const uint64_t number = s->next + i, length = length_of(s, number);
+        if (sent(ipcr_send(s->end, (const char *)at, length, IPCR_INFO(number, IPCR_BYTES))) == 0)
+            return (int64_t)i;
+        at += length;
+    }
+    return (int64_t)s->operation->messages;
+}
+
 /* The receiver sleeps, as far as its word says. */
 static void approach_a_sleeper(struct stage *s)
 {
@@ -117,6 +130,8 @@ static const struct start flush_starts[] = { { "empty", 0, NOTHING }, { "one mes
 const struct operation sending_operations[] = {
     { .name = "write", SENDER, STARTS(around_a_record), .capacity = SMALLEST, .messages = 1, .prepare = prepare_ring,
       .approach = approach, .operate = write_one },
+    { .name = "write-each", SENDER, STARTS(around_a_row), .capacity = SMALLEST, .messages = 3,
+      .prepare = prepare_ring, .approach = approach, .operate = write_each },
     { .name = "write-to-a-sleeper", SENDER, STARTS(around_a_record), .capacity = SMALLEST, .messages = 1,
       .prepare = prepare_ring, .approach = approach_a_sleeper, .operate = write_one },
     { .name = "write-pieces", SENDER, STARTS(pieces_starts), .capacity = SMALLEST, .messages = 1,

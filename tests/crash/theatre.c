@@ -41,8 +41,16 @@ void theatre_open(void)
     signal(SIGINT, close_and_end);
     signal(SIGTERM, close_and_end);
     step_pin();
-    snprintf(base, sizeof base, "/dev/shm/ipc-crash-XXXXXX");
+    snprintf(base, sizeof base, "/dev/shm/ipc-crash-%d-XXXXXX", (int)getpid());
     CHECK(mkdtemp(base) != NULL);
+}
+
+bool is_wanted(char **names, const char *name)
+{
+    for (char **at = names; *at != NULL; at++)
+        if (strcmp(*at, name) == 0)
+            return true;
+    return *names == NULL;
 }
 
 struct stage *stage_new(const struct operation *operation, const struct start *start)

@@ -1,0 +1,116 @@
+"""Deaths at every instruction and at every system call of the core's operations; and bugs that this finds.
+
+The work is done by two C programs (every_instruction.c and kill_points.c say how); docs/testing/crash.md.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.crash.plants import PLANTS, Plant
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+ROOT = Path(__file__).parents[2]
+MAY_NOT_TRACE = 77
+
+
+def make(*arguments: str) -> None:
+    """Run make here, without what a make above us may have put into the environment."""
+    if not shutil.which("make"):
+        pytest.skip("there is no make")
+    environment = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MFLAGS", "ARGS"}}
+    done = subprocess.run(
+        ["make", "--no-print-directory", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def run(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False, errors="replace")
+    if done.returncode == MAY_NOT_TRACE:
+        pytest.skip(done.stdout.strip())
+    return done
+
+
+def built(program: str, out: str, *variables: str) -> Path:
+    make(f"{out}/{program}", f"CRASH_OUT={out}", *variables)
+    return ROOT / out / program
+
+
+def totals(output: str) -> dict[str, int]:
+    """What the last line says: "all   305 starts, 425845 boundaries, ..."."""
+    (line,) = re.findall(r"^all +(.*)$", output, re.MULTILINE)
+    return {what: int(count) for count, what in re.findall(r"(\d+) ([a-z ]+)", line)}
+
+
+def test_a_death_at_any_instruction_leaves_what_the_living_can_use() -> None:
+    done = run(built("every_instruction", "build/crash"))
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout
+    found = totals(done.stdout)
+    assert found["bad recoveries"] == 0
+    assert found["boundaries"] > found["distinct states"] > found["starts"] > 0
+    assert found["real deaths"] > 0
+
+
+def test_a_death_at_any_system_call_leaves_what_the_next_one_can_use() -> None:
+    done = run(built("kill_points", "build/crash"))
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout
+    found = totals(done.stdout)
+    assert found["deaths"] >= found["kill points"] > found["starts"] > 0
+
+
+def planted(plant: Plant) -> Path:
+    """A copy of the core with the bug in it."""
+    number = PLANTS.index(plant)
+    core = ROOT / "build" / f"crash-plant-{number}" / "core"
+    shutil.rmtree(core.parent, ignore_errors=True)
+    shutil.copytree(ROOT / "native", core)
+    for file, old, new in plant.changes:
+        text = (core / file).read_text(encoding="utf-8")
+        assert text.count(old) == 1, f"{file} has changed: the plant needs a new place"
+        (core / file).write_text(text.replace(old, new), encoding="utf-8")
+    return core.relative_to(ROOT)
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=[plant.name.replace(" ", "_") for plant in PLANTS])
+def test_a_planted_bug_is_found(plant: Plant) -> None:
+    core = planted(plant)
+    try:
+        program = built(plant.program, str(core.parent), f"CRASH_NATIVE={core}", "CRASH_OPT=-O1")
+        done = run(program, plant.operation)
+        assert done.returncode == 1, done.stdout
+        assert plant.complaint in done.stdout, done.stdout
+    finally:
+        shutil.rmtree(ROOT / core.parent, ignore_errors=True)
+
+
+def test_nothing_is_left_in_shared_memory_even_when_a_run_is_stopped() -> None:
+    program = built("every_instruction", "build/crash")
+    with subprocess.Popen([program, "-v"], stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        first = running.stdout.readline()
+        running.terminate()
+        running.stdout.read()
+    if running.returncode == MAY_NOT_TRACE:
+        pytest.skip(first.strip())
+    assert running.returncode != 0
+    assert not list(Path("/dev/shm").glob(f"ipc-crash-{running.pid}-*"))
+
+
+@pytest.mark.stress
+def test_under_every_compiler_and_optimisation() -> None:
+    make("crash-long")
