@@ -143,7 +143,8 @@ static const struct start handing_starts[] = {
 };
 
 #define END(of) .side = of, .capacity = SMALLEST, .prepare = prepare_end
-#define TAKE(of) END(of), STARTS(taking_starts), .operate = open_and_take, .observe = observe_arriving, .check = check_taken
+#define TAKE(of)                                                                                             \
+    END(of), STARTS(taking_starts), .operate = open_and_take, .observe = observe_arriving, .check = check_taken
 #define CLOSE(of)                                                                                            \
     END(of), STARTS(leaving_starts), .approach = take_end, .operate = close_end, .observe = observe_closing,     \
         .check = check_closed

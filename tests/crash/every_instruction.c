@@ -59,6 +59,7 @@ static void die_here(struct walk *w, bool look_closely)
         return;
     if (!seen_first(&w->seen, state_hash(&w->state, w->s)))
         return;
+    alarm(WATCHDOG_SECONDS);
     remember_new(w);
     w->tally->states++;
     if (!recovers(w->s, &w->state, answer))
@@ -167,11 +168,9 @@ static bool walk_from(const struct operation *operation, const struct start *sta
 {
     struct tally one = { .starts = 1 };
     struct walk w = { .tally = &one };
-    alarm(WATCHDOG_SECONDS);
     const bool allowed = walk_through(&w, operation, start);
     if (allowed)
         die_some_deaths(&w, operation, start, o->deaths);
-    alarm(0);
     seen_end(&w.seen);
     free(w.news);
     if (o->verbose)
@@ -216,6 +215,7 @@ int main(int argc, char **argv)
     o.only = argv + i;
     theatre_open();
     const int code = walk_all(&o);
+    alarm(0);
     theatre_close();
     return code;
 }

@@ -1,9 +1,9 @@
 /* kill_points.c - SIGKILL at the entry and at the exit of every system call, for the operations that live by
  * system calls: creating, attaching, detaching, unlinking, removing, replacing an orphan, taking an end, closing it.
  *
- * Here nothing is copied: the death is real, the locks are the kernel's, and this process is the one that lives on.
  *     kill_points [OPERATION...]
  *
+ * Here nothing is copied: the death is real, the locks are the kernel's, and this process is the one that lives on.
  * After each death the world goes on in each of its ways (names.h), and no name and no descriptor is left.
  * What can't be told from here is whether the kernel does half of a system call; it promises not to.
  */
@@ -49,7 +49,6 @@ static void die_everywhere(const struct operation *operation, const struct start
 {
     bool inside = true;
     tally->starts++;
-    alarm(WATCHDOG_SECONDS);
     for (uint64_t point = 0; inside; point++) {
         for (int way = 0; way < (operation->ways == 0 ? 1 : operation->ways); way++) {
             static char where[160];
@@ -60,7 +59,6 @@ static void die_everywhere(const struct operation *operation, const struct start
         }
         tally->points++;
     }
-    alarm(0);
 }
 
 /* The first bad recovery ends the program, with what was wrong. */

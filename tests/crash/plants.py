@@ -186,8 +186,7 @@ PLANTS = (
                 "segment.c",
                 "    if (s->dir != NULL && ipcr_nothing_unread(s->header))\n"
                 "        ipcr_unlink_checked(s->fd, s->id, s->dir, s->name, true, s->header);\n",
-                "    if (s->dir != NULL)\n"
-                "        ipcr_unlink_checked(s->fd, s->id, s->dir, s->name, true, NULL);\n",
+                "    if (s->dir != NULL)\n        ipcr_unlink_checked(s->fd, s->id, s->dir, s->name, true, NULL);\n",
             ),
         ),
         "detach",
@@ -198,8 +197,8 @@ PLANTS = (
         (
             Change(
                 "naming.c",
-                "    if (rc == IPCR_OK && strncmp(name, IPCR_TEMPORARY_PREFIX, sizeof IPCR_TEMPORARY_PREFIX - 1) != 0)\n",
-                "    if (rc == IPCR_OK)\n",
+                "strncmp(name, IPCR_TEMPORARY_PREFIX, sizeof IPCR_TEMPORARY_PREFIX - 1) != 0)\n",
+                "name != NULL)\n",
             ),
         ),
         "create-by-rename",

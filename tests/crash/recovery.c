@@ -8,7 +8,7 @@
 
 #include <sys/syscall.h>
 
-enum { PATIENCE_SECONDS = 20 }; /* for a recovery of a millisecond: beyond it, it hangs */
+enum { PATIENCE_SECONDS = 60 }; /* for a recovery of a millisecond: beyond it, it hangs */
 
 static pid_t copy_of_this_process(void) { return (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL); }
 

@@ -63,6 +63,7 @@ struct stage *stage_new(const struct operation *operation, const struct start *s
     s->between = shared_memory(sizeof *s->between);
     snprintf(s->dir, sizeof s->dir, "%s/%" PRIu64, base, number++);
     CHECK(mkdir(s->dir, 0700) == 0);
+    alarm(WATCHDOG_SECONDS); /* each death has its own time */
     if (operation->prepare != NULL)
         operation->prepare(s);
     return s;
