@@ -38,10 +38,12 @@
 
 enum { WATCHDOG_SECONDS = 300 };
 
-static int check_passed;
-static pid_t check_main_process;
-static const char *volatile check_running = "(between tests)";
-static void (*check_tidy)(void); /* what a failed program must not leave behind */
+/* Weak: a program of several files has one of each. */
+#define CHECK_SHARED __attribute__((weak))
+CHECK_SHARED int check_passed;
+CHECK_SHARED pid_t check_main_process;
+CHECK_SHARED const char *volatile check_running = "(between tests)";
+CHECK_SHARED void (*check_tidy)(void); /* what a failed program must not leave behind */
 
 static inline void check_end(void)
 {
