@@ -24,7 +24,7 @@ MAKEFLAGS += --no-builtin-rules
 .SECONDARY:
 .DEFAULT_GOAL := help
 .PHONY: help preflight demo build test check lint format types native asan tsan asan-python stress bench wheel clean \
-        model mutants
+        model mutants wakes spin
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -177,6 +177,20 @@ crash-long: ## the same with real deaths only, compiled by whatever compilers th
 	done
 
 .PHONY: crash crash-long
+# --- waiting without a safety net (tests/waiting), and the protocols as Spin models (tests/spin) ----------------------
+
+SECONDS ?= 60
+WAKES   := $(filter-out native/fast_%.c,$(sort $(wildcard native/*.c)))
+WRAPPED := ipcr_os_futex_wait ipcr_os_futex_wake ipcr_os_membarrier ipcr_os_membarrier_register ipcr_wake ipcr_wait
+
+build/waiting/lost_wakes: tests/waiting/lost_wakes.c tests/waiting/atomics.h $(WAKES) $(HEADERS) | preflight
+	@mkdir -p $(@D)
+	@$(CC) $(STRICT) -O2 -Itests/native -include tests/waiting/atomics.h $(foreach f,$(WRAPPED),-Wl,--wrap=$(f)) \
+		tests/waiting/lost_wakes.c $(WAKES) -lpthread -o $@
+
+wakes: build/waiting/lost_wakes ## sleep and wake for SECONDS=60, or SLEEPS=1000000 times, without a safety net
+	@build/waiting/lost_wakes $(if $(SLEEPS),--sleeps $(SLEEPS),--seconds $(SECONDS))
+	@build/waiting/lost_wakes --plant
 
 clean: ## remove everything that make made
 	rm -rf .venv .venv-* build dist ipc_rings.egg-info .benchmarks .hypothesis ipc/_core/*.so
