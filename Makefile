@@ -192,6 +192,9 @@ wakes: build/waiting/lost_wakes ## sleep and wake for SECONDS=60, or SLEEPS=1000
 	@build/waiting/lost_wakes $(if $(SLEEPS),--sleeps $(SLEEPS),--seconds $(SECONDS))
 	@build/waiting/lost_wakes --plant
 
+spin: ## search the Spin models of the protocols, correct and broken ones (ARGS=--deep: larger bounds)
+	@$(PYTHON) tests/spin/models.py $(ARGS)
+
 clean: ## remove everything that make made
 	rm -rf .venv .venv-* build dist ipc_rings.egg-info .benchmarks .hypothesis ipc/_core/*.so
 	find . -name __pycache__ -prune -exec rm -rf {} +
