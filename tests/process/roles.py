@@ -150,6 +150,10 @@ SENDING = {
     "write_many": lambda end: end.write_many([bytes(64)] * 3),
     "claim": lambda end: end.claim(64).__enter__(),
     "flush": lambda end: end.flush(None),
+    "send_many": lambda end: end.send_many([bytes(64)] * 3),
+    "send in parts": lambda end: end.send(bytes(20_000)),
+    "send in time": lambda end: end.send(bytes(64), timeout=3600),
+    "claim on a channel": lambda end: end.claim(64).__enter__(),
 }
 RECEIVING = {
     "recv": lambda end: end.recv(),
@@ -157,12 +161,22 @@ RECEIVING = {
     "read": lambda end: end.read(),
     "read_many": lambda end: end.read_many(),
     "peek": lambda end: end.peek().__enter__(),
+    "recv_many": lambda end: end.recv_many(),
+    "recv_envelope": lambda end: end.recv_envelope(),
+    "recv in time": lambda end: end.recv(3600),
+    "view": lambda end: end.view().__enter__(),
 }
 POLLING = {
     "try_send": lambda end: _poll(lambda: end.try_send(bytes(64))),
     "try_recv": lambda end: _poll(lambda: end.try_recv() is not None),
 }
 CALLS = {**SENDING, **RECEIVING, **POLLING}
+
+# What these have in common with the others above is theirs for the most part: not each test makes them each time.
+MORE = {"send_many", "send in parts", "send in time", "claim on a channel", "recv_many", "recv in time"}
+MORE |= {"recv_envelope", "view"}
+
+ON_CHANNELS = {"send", "flush", "recv", "iteration", *POLLING, *MORE}
 
 
 def _poll(attempt: Any) -> None:
@@ -178,20 +192,39 @@ def fill(end: Any) -> None:
 
 
 def block(call: str, end: Any, told: Any, prepare: Any = None) -> None:
-    """Make a call that blocks, and tell what came of it, and when."""
+    """Make a call that blocks, and tell what came of it, and when; then once more, if we are told to."""
     if prepare is not None:
         prepare()
     if call in SENDING or call == "try_send":
         fill(end)
     told.send(os.getpid())
-    try:
-        CALLS[call](end)
-        outcome = "returned"
-    except KeyboardInterrupt:
-        outcome = "KeyboardInterrupt"
-    except Exception as error:
-        outcome = type(error).__name__
-    told.send((outcome, time.monotonic()))
+    again = True
+    while again:
+        lent = None
+        try:
+            lent = CALLS[call](end)
+            outcome = "returned"
+        except KeyboardInterrupt:
+            outcome = "KeyboardInterrupt"
+        except Exception as error:
+            outcome = type(error).__name__
+        told.send((outcome, time.monotonic()))
+        again = told.recv() == "again"
+        del lent
+
+
+def serve(told: Any, end: Any) -> None:
+    """Once we are told to: send something, or take everything."""
+    told.send(os.getpid())
+    told.recv()
+    if isinstance(end, ipc.Sender):
+        end.send(b"served")
+    elif isinstance(end, ipc.RingWriter):
+        end.write(b"served")
+    else:
+        take = end.recv if isinstance(end, ipc.Receiver) else end.read
+        while True:
+            take()
     told.recv()
 
 
@@ -215,6 +248,11 @@ def recv_then_pause(inbox: Any) -> None:
     """Take one message, then sleep in the kernel."""
     inbox.recv()
     signal.pause()
+
+
+def recv_then_say(inbox: Any) -> None:
+    """Take one message, and end."""
+    inbox.recv()
 
 
 def recv_then_compute(inbox: Any) -> None:

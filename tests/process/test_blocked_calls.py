@@ -24,9 +24,16 @@ from tests.process.support import (
 )
 
 BLOCKING = [*roles.SENDING, *roles.RECEIVING]
-ON_CHANNELS = {"send", "flush", "recv", "iteration", "try_send", "try_recv"}
 
-every_call = pytest.mark.parametrize("call", BLOCKING)
+
+def now_and_then(calls: list[str]) -> list[Any]:
+    """All of them; those that are much like others only in the slow tests."""
+    return [pytest.param(call, marks=pytest.mark.slow) if call in roles.MORE else call for call in calls]
+
+
+every_call = pytest.mark.parametrize("call", now_and_then(BLOCKING))
+every_call_always = pytest.mark.parametrize("call", BLOCKING)
+polling_as_well = pytest.mark.parametrize("call", now_and_then([*BLOCKING, *roles.POLLING]))
 
 
 class Blocked:
@@ -51,7 +58,7 @@ class Blocked:
 @contextmanager
 def blocked_in(call: str, peer_role: Any = roles.wait_for, prepare: Any = None) -> Iterator[Blocked]:
     """Both workers run, and the one is asleep in `call`."""
-    if call in ON_CHANNELS:
+    if call in roles.ON_CHANNELS:
         ends: tuple[Any, Any] = ipc.channel(capacity=4096)
     else:
         ring = ipc.Ring.create(capacity=4096)
@@ -70,7 +77,7 @@ def blocked_in(call: str, peer_role: Any = roles.wait_for, prepare: Any = None) 
         yield Blocked(worker, told, peer, peer_told)
 
 
-@pytest.mark.parametrize("call", [*BLOCKING, *roles.POLLING])
+@polling_as_well
 def test_the_death_of_the_other_side_ends_the_call_in_time(call: str) -> None:
     with blocked_in(call) as blocked:
         blocked.peer.kill()
@@ -81,7 +88,7 @@ def test_the_death_of_the_other_side_ends_the_call_in_time(call: str) -> None:
         assert moment - closed_by_the_kernel < DEATH_NOTICED_SECONDS
 
 
-@pytest.mark.parametrize("call", [*BLOCKING, *roles.POLLING])
+@polling_as_well
 def test_a_clean_close_of_the_other_side_ends_the_call(call: str) -> None:
     with blocked_in(call, close_when_told) as blocked:
         blocked.peer_told.send("close")
@@ -115,24 +122,23 @@ def fail_when_told(told: Any, _: Any) -> None:
     raise ZeroDivisionError
 
 
-@every_call
-def test_ctrl_c_ends_the_call(call: str) -> None:
-    with blocked_in(call) as blocked:
+OTHERWISE: dict[str, Any] = {"main thread": None, "another thread": roles.deliver_signals_to_another_thread}
+
+
+@every_call_always
+@pytest.mark.parametrize("receives", OTHERWISE)
+def test_ctrl_c_ends_the_call_whichever_thread_receives_it_and_the_end_works_on(call: str, receives: str) -> None:
+    with blocked_in(call, roles.serve, OTHERWISE[receives]) as blocked:
         pressed = time.monotonic()
         os.kill(blocked.worker.pid, signal.SIGINT)
         kind, moment = blocked.outcome()
         assert kind == "KeyboardInterrupt"
         assert moment - pressed < CTRL_C_SECONDS
-
-
-@every_call
-def test_ctrl_c_ends_the_call_though_another_thread_receives_the_signal(call: str) -> None:
-    with blocked_in(call, prepare=roles.deliver_signals_to_another_thread) as blocked:
-        pressed = time.monotonic()
-        os.kill(blocked.worker.pid, signal.SIGINT)
-        kind, moment = blocked.outcome()
-        assert kind == "KeyboardInterrupt"
-        assert moment - pressed < CTRL_C_SECONDS
+        blocked.told.send("again")
+        until(lambda: is_waiting(blocked.worker.pid), f"{call} is blocked again")
+        assert blocked.is_still_blocked()
+        blocked.peer_told.send("serve")
+        assert blocked.outcome()[0] == "returned"
 
 
 @every_call

@@ -130,9 +130,14 @@ def main(arguments: list[str]) -> int:
         wrong += not fine
         states += found.states
         outcome = f"error found: {found.first}" if found.errors else "0 errors" if found.complete else "NOT COMPLETE"
-        print(f"{'ok ' if fine else 'BAD'} {found.states:>10,} states {found.seconds:6.1f} s  {one}: {outcome}", flush=True)
+        print(
+            f"{'ok ' if fine else 'BAD'} {found.states:>10,} states {found.seconds:6.1f} s  {one}: {outcome}",
+            flush=True,
+        )
     correct = sum(not one.broken for one in chosen)
-    print(f"{correct} models, all states searched, {states:,} in all; {len(chosen) - correct} broken ones; {wrong} wrong")
+    print(
+        f"{correct} models, all states searched, {states:,} in all; {len(chosen) - correct} broken ones; {wrong} wrong"
+    )
     return min(wrong, 1)
 
 
