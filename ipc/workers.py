@@ -19,6 +19,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import reduction
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["Worker", "spawn"]
 
 _ORPHANED = 113  # exit code of a worker whose parent went first
+_SLICE_SECONDS = 0.1  # a signal that another thread receives does not end what the main thread waits for in the kernel
 
 
 class RemoteTraceback(Exception):
@@ -126,10 +128,15 @@ class Worker:
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until it has ended; returns also after `timeout` seconds: ask `is_alive()` or `exitcode` then."""
-        arguments.deadline_ns(timeout)
-        self._process.join(timeout)
-        if not self.is_alive():
-            self._read_memo()
+        deadline_ns = arguments.deadline_ns(timeout)
+        while True:
+            left = max(0.0, (deadline_ns - time.monotonic_ns()) / 1e9)
+            self._process.join(min(left, _SLICE_SECONDS))
+            if not self.is_alive():
+                self._read_memo()
+                return
+            if time.monotonic_ns() >= deadline_ns:
+                return
 
     def terminate(self) -> None:
         """Ask it to finish (SIGTERM): its receivers hand out what is in the ring, then raise EndOfChannel.
