@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,10 @@ import pytest
 
 import ipc
 from tests.process import roles
-from tests.process.support import is_waiting, pipe, receive, running, until
+from tests.process.support import is_waiting, pipe, receive, running, state_of, until
 
-MEASURED_SECONDS = 3.0
-MORE = ("flush", "read_many")
+QUICKLY, PROPERLY = 3.0, 10.0  # seconds that are measured
+MANY = 100_000
 MOST_CPU = 5 * 0.001  # promised: 0.1 % of a CPU, and
 MOST_WAKE_UPS_PER_SECOND = 5 * 25
 
@@ -40,11 +41,30 @@ def ends_for(call: str) -> tuple[Any, Any]:
         ring = ipc.Ring.create(capacity=4096)
         return ring.reader(), ring.writer()
     tx, rx = ipc.channel(capacity=4096)
-    return (rx, tx) if call == "recv" else (tx, rx)
+    return (rx, tx) if call in roles.RECEIVING else (tx, rx)
 
 
-@pytest.mark.parametrize("call", ["recv", "send", *(pytest.param(call, marks=pytest.mark.slow) for call in MORE)])
-def test_a_blocked_call_hardly_uses_the_cpu(call: str) -> None:
+def measure_idle(pid: int, told: Any, what: str, wanted_seconds: float) -> None:
+    """Nothing happens for so long, and the process costs next to nothing meanwhile."""
+    begin, (cpu_before, switches_before) = time.monotonic(), cost_of(pid)
+    assert not told.poll(wanted_seconds)
+    cpu, switches = cost_of(pid)
+    seconds = time.monotonic() - begin
+    cpu, switches = (cpu - cpu_before) / seconds, round((switches - switches_before) / seconds, 1)
+    print(f"{what}: {cpu:.3%} CPU and {switches} wake-ups a second over {seconds:.1f} s")
+    assert cpu <= MOST_CPU
+    assert switches <= MOST_WAKE_UPS_PER_SECOND
+
+
+@pytest.mark.parametrize(
+    ("call", "seconds"),
+    [
+        ("recv", QUICKLY),
+        ("send", QUICKLY),
+        *(pytest.param(call, PROPERLY, marks=pytest.mark.slow) for call in ("recv", "iteration", "flush", "read_many")),
+    ],
+)
+def test_a_blocked_call_hardly_uses_the_cpu(call: str, seconds: float) -> None:
     mine, theirs = ends_for(call)
     with (
         pipe() as (ours, told),
@@ -55,9 +75,40 @@ def test_a_blocked_call_hardly_uses_the_cpu(call: str) -> None:
         receive(peer)
         receive(ours)
         until(lambda: is_waiting(worker.pid), f"{call} is blocked")
-        begin, (cpu_before, switches_before) = time.monotonic(), cost_of(worker.pid)
-        assert not ours.poll(MEASURED_SECONDS)
-        cpu, switches = cost_of(worker.pid)
-        seconds = time.monotonic() - begin
-        assert (cpu - cpu_before) / seconds <= MOST_CPU
-        assert (switches - switches_before) / seconds <= MOST_WAKE_UPS_PER_SECOND
+        measure_idle(worker.pid, ours, call, seconds)
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["busy", "stopped while it waits"])
+def test_a_hundred_thousand_wake_ups_that_nobody_heeds_block_nobody_and_leave_no_spin(stopped: bool) -> None:
+    tx, inbox = ipc.channel(capacity="4MiB", spin=0)
+    with (
+        pipe() as (ours, told),
+        tx,
+        running(ipc.spawn(take_when_told, inbox, told, not stopped, context="fork")) as worker,
+    ):
+        receive(ours)
+        if stopped:
+            until(lambda: is_waiting(worker.pid), "it waits")
+            os.kill(worker.pid, signal.SIGSTOP)
+            until(lambda: state_of(worker.pid) == "T", "it is stopped")
+        switches = cost_of(os.getpid())[1]
+        for _ in range(MANY):
+            tx.send(b"", timeout=0)  # there is room: none of them waits for anything
+        assert cost_of(os.getpid())[1] - switches < MANY / 100  # what sleeps in a call would count
+        if stopped:
+            os.kill(worker.pid, signal.SIGCONT)
+        else:
+            ours.send("now")
+        assert receive(ours) == MANY
+        until(lambda: is_waiting(worker.pid), "it waits again")
+        measure_idle(worker.pid, ours, "afterwards", QUICKLY)
+
+
+def take_when_told(inbox: Any, told: Any, when_told: bool) -> None:
+    told.send(os.getpid())
+    if when_told:
+        told.recv()
+    for _ in range(MANY):
+        inbox.recv()
+    told.send(MANY)
+    inbox.recv()

@@ -1,0 +1,107 @@
+"""More waiters than CPUs: on one core, or with half a CPU's time, every pair goes on, and spinning doesn't make it worse.
+
+"No pair starves for a second" is asserted at five times, as all promises about time are; the figures are printed (-rP).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ipc._core import cgroup
+
+ROOT = Path(__file__).resolve().parents[2]
+PAIRS = 8
+SECONDS = 3.0
+STARVED_SECONDS = 5 * 1.0
+WORTH = 0.5 / 5  # of the throughput of processes that never spin; a fifth of what is aimed at
+
+Wrap = Callable[..., list[str]]
+
+
+def play(spin: str, pin: str, wrap: Wrap | None = None) -> dict[str, Any]:
+    """Run the pairs in a process of their own, print the figures, and check what holds in any case."""
+    command = [sys.executable, "-m", "tests.process.pairs", str(PAIRS), str(SECONDS), spin, pin]
+    done = subprocess.run(
+        wrap(*command) if wrap else command, cwd=ROOT, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    told: dict[str, Any] = json.loads(done.stdout)
+    each = told["rounds per second"]
+    print(
+        f"{PAIRS} pairs, spin={spin}, bound {pin}: {sum(each):,.0f} round trips/s in all, {min(each):,.0f} to"
+        f" {max(each):,.0f} a pair; the longest took {max(told['longest']):.3f} s"
+    )
+    assert told["exit codes"] == [0]
+    assert min(each) > 0
+    assert max(told["longest"]) < STARVED_SECONDS
+    told["total"] = sum(each)
+    return told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pin", ["before", "after"])
+def test_no_pair_starves_on_one_core(pin: str) -> None:
+    spinning, blocking = play("auto", pin), play("0", pin)
+    assert spinning["total"] >= WORTH * blocking["total"]
+
+
+@pytest.mark.slow
+def test_no_pair_starves_with_half_a_cpu_and_nobody_spins(half_a_cpu: Wrap) -> None:
+    automatic, blocking = play("auto", "none", half_a_cpu), play("0", "none", half_a_cpu)
+    assert automatic["may spin"] == [False]  # the quota was read, from the kernel's own files
+    assert automatic["total"] >= WORTH * blocking["total"]
+
+
+@pytest.fixture
+def half_a_cpu() -> Iterator[Wrap]:
+    """Give a function that wraps a command, which then runs in a control group with half a CPU's time."""
+    tried = ["the controller is not mounted"]
+    for controller, limits in (
+        ("cpu", {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "50000"}),
+        ("", {"cpu.max": "50000 100000"}),
+    ):
+        for parent in cgroup._groups(controller):
+            group = parent / f"ipc-test-{time.monotonic_ns()}"
+            try:
+                group.mkdir()
+                for name, value in limits.items():
+                    if not (group / name).exists():
+                        raise FileNotFoundError(f"{group} has no {name}")  # noqa: TRY301
+                    (group / name).write_text(value, encoding="ascii")
+                subprocess.run(["sh", "-c", 'echo $$ > "$1/cgroup.procs"', "sh", str(group)], check=True)
+            except (OSError, subprocess.CalledProcessError) as error:
+                tried.append(str(error))
+                with suppress(OSError):
+                    group.rmdir()
+                continue
+
+            def wrapped(*command: str, where: Path = group) -> list[str]:
+                return ["sh", "-c", 'echo $$ > "$1/cgroup.procs" && shift && exec "$@"', "sh", str(where), *command]
+
+            yield wrapped
+            remove(group)
+            return
+    pytest.skip(f"no CPU control group can be made: {tried[-1]}")
+
+
+def remove(group: Path) -> None:
+    """The last process of a group is a zombie for a moment."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            group.rmdir()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+        else:
+            return
