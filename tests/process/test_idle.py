@@ -50,10 +50,10 @@ def measure_idle(pid: int, told: Any, what: str, wanted_seconds: float) -> None:
     assert not told.poll(wanted_seconds)
     cpu, switches = cost_of(pid)
     seconds = time.monotonic() - begin
-    cpu, switches = (cpu - cpu_before) / seconds, round((switches - switches_before) / seconds, 1)
-    print(f"{what}: {cpu:.3%} CPU and {switches} wake-ups a second over {seconds:.1f} s")
-    assert cpu <= MOST_CPU
-    assert switches <= MOST_WAKE_UPS_PER_SECOND
+    share, wake_ups = (cpu - cpu_before) / seconds, (switches - switches_before) / seconds
+    print(f"{what}: {share:.3%} CPU and {wake_ups:.1f} wake-ups a second over {seconds:.1f} s")
+    assert share <= MOST_CPU
+    assert wake_ups <= MOST_WAKE_UPS_PER_SECOND
 
 
 @pytest.mark.parametrize(

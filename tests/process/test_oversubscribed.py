@@ -1,4 +1,4 @@
-"""More waiters than CPUs: on one core, or with half a CPU's time, every pair goes on, and spinning doesn't make it worse.
+"""More waiters than CPUs: on one core, or with half a CPU's time, every pair goes on, and spinning makes it no worse.
 
 "No pair starves for a second" is asserted at five times, as all promises about time are; the figures are printed (-rP).
 """
@@ -30,9 +30,7 @@ Wrap = Callable[..., list[str]]
 def play(spin: str, pin: str, wrap: Wrap | None = None) -> dict[str, Any]:
     """Run the pairs in a process of their own, print the figures, and check what holds in any case."""
     command = [sys.executable, "-m", "tests.process.pairs", str(PAIRS), str(SECONDS), spin, pin]
-    done = subprocess.run(
-        wrap(*command) if wrap else command, cwd=ROOT, check=False, capture_output=True, text=True
-    )
+    done = subprocess.run(wrap(*command) if wrap else command, cwd=ROOT, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
     each = told["rounds per second"]
@@ -75,7 +73,7 @@ def half_a_cpu() -> Iterator[Wrap]:
                 group.mkdir()
                 for name, value in limits.items():
                     if not (group / name).exists():
-                        raise FileNotFoundError(f"{group} has no {name}")  # noqa: TRY301
+                        raise FileNotFoundError(f"{group} has no {name}")
                     (group / name).write_text(value, encoding="ascii")
                 subprocess.run(["sh", "-c", 'echo $$ > "$1/cgroup.procs"', "sh", str(group)], check=True)
             except (OSError, subprocess.CalledProcessError) as error:

@@ -62,8 +62,7 @@ CPU_TREES: dict[str, tuple[dict[str, str], float]] = {
     "v2": (v2("/a") | {"/sys/fs/cgroup/a/cpu.max": "150000 100000\n"}, 1.5),
     "v2, half a CPU": (v2("/a") | {"/sys/fs/cgroup/a/cpu.max": "50000 100000\n"}, 0.5),
     "v2, on an ancestor": (
-        v2("/a/b/c")
-        | {"/sys/fs/cgroup/a/cpu.max": "100000 50000\n", "/sys/fs/cgroup/a/b/c/cpu.max": "max 100000\n"},
+        v2("/a/b/c") | {"/sys/fs/cgroup/a/cpu.max": "100000 50000\n", "/sys/fs/cgroup/a/b/c/cpu.max": "max 100000\n"},
         2.0,
     ),
     "v2, the least of all": (
@@ -111,9 +110,7 @@ def test_an_automatic_spin_wants_two_cpus(
 
 
 @pytest.mark.parametrize("cpus", [1, None])
-def test_a_machine_with_one_cpu_does_not_spin(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch, cpus: int | None
-) -> None:
+def test_a_machine_with_one_cpu_does_not_spin(tree: Tree, monkeypatch: pytest.MonkeyPatch, cpus: int | None) -> None:
     tree({})
     monkeypatch.setattr(os, "cpu_count", lambda: cpus)
     assert arguments.spin_ns("auto") == 0
