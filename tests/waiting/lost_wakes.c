@@ -99,7 +99,7 @@ int __wrap_ipcr_os_futex_wait(ipcr_word32 *word, uint32_t expected, uint64_t dea
 {
     waiting_window();
     const uint64_t asleep = now_ns();
-    if (deadline_ns <= asleep + SECOND_LOOK_NS) { /* the handshake's own, or the last bit of a slice */
+    if (!full_fences && deadline_ns <= asleep + SECOND_LOOK_NS) { /* the handshake's own, or a slice's last bit */
         const int rc = __real_ipcr_os_futex_wait(word, expected, deadline_ns);
         second_look_due = load_relaxed32(word) == expected;
         if (!second_look_due)
