@@ -1,8 +1,8 @@
 """P3: messages that are leased, acknowledged, given back, delivered again, and at last put aside as dead letters.
 
-The number that comes with a delivery counts the leases that were granted on its message: no number comes twice, and one
-that is missing was granted to a reader that was killed in the call.  A message is delivered again only when its lease has
-ended: by its holder's death or departure, by being given back, or by time.  Once acknowledged, never.
+The number that comes with a delivery counts the leases that were granted on its message: no number comes twice, and
+one that is missing was granted to a reader that was killed in the call.  A message is delivered again only when its
+lease has ended: by its holder's death or departure, by being given back, or by time.  Once acknowledged, never.
 
 Sound, not complete: each missing number is led back to some killed reader, and all of them together to as many calls as
 readers were killed in, but not each to a call of its own.

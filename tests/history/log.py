@@ -1,8 +1,9 @@
 """Logs that survive their writers: one append-only file per process, and one write(2) per step of an operation.
 
-A record has 64 bytes and begins at a multiple of 64.  The kernel cuts a write short for SIGKILL only between pages: what
-is left of a killed process is whole records, and at most one operation that was begun and not ended.  The moment of the
-beginning is read before its record is written, that of the end after the call: the interval in the log contains the call.
+A record has 64 bytes and begins at a multiple of 64.  The kernel cuts a write short for SIGKILL only between pages:
+what is left of a killed process is whole records, and at most one operation that was begun and not ended.  The moment
+of the beginning is read before its record is written, that of the end after the call: the interval in the log contains
+the call.
 """
 
 from __future__ import annotations

@@ -151,6 +151,12 @@ class Forked:
             self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return self._code
 
+    def has_ended(self) -> bool:
+        """Whether it has ended by now."""
+        if self._code is None and (found := os.waitpid(self.pid, os.WNOHANG)) != (0, 0):
+            self._code = os.waitstatus_to_exitcode(found[1])
+        return self._code is not None
+
     def __enter__(self) -> Self:
         return self
 

@@ -1,0 +1,223 @@
+"""One round: a channel or a ring, its two sides at work, kills, stops and successors; then its history is judged."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import ipc
+from tests.history.checker import check
+from tests.history.log import Log, read
+from tests.history.operations import Item, Op, Result
+from tests.history.rules import CHANNEL, Rules, ring_room
+from tests.process.support import Forked
+from tests.storm.figures import Figures, Outcome, count_operations, recoveries
+from tests.storm.holdings import resident
+from tests.storm.roles import CAPACITY, Paces, Part, channel_room, play
+from tests.storm.veterans import Veteran
+from tests.storm.watchdog import Player, Watchdog
+
+__all__ = ["RULES", "Round", "fight"]
+
+ROLES: Final = ("sender", "receiver")
+RULES: Final[dict[str, Rules]] = {
+    "channel": replace(CHANNEL, capacity=CAPACITY, room=channel_room),
+    "ring": replace(CHANNEL, capacity=CAPACITY, room=ring_room),
+}
+LONGEST_STOP: Final = 0.05
+ABSENCE: Final = (0.0, 0.0, 0.0, 0.02, 0.15)  # at most, between a death and its successor: longer than a slice
+
+
+class Round:
+    """Two sides, one structure, and whoever plays them at the moment."""
+
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        directory: Path,
+        over: memoryview,
+        first_process: int,
+        veterans: dict[str, Veteran],
+        figures: Figures,
+        paces: Paces,
+    ) -> None:
+        self.kind, self.name, self.directory, self.over = kind, name, directory, over
+        self.processes = first_process
+        self.paces = paces
+        self.veterans = veterans  # by role: those who are never killed
+        self.figures = figures
+        self.random = random.Random(first_process)
+        self.log = Log(directory / "director.log", first_process)
+        self.watchdog = Watchdog(name)
+        self.players: dict[str, Player] = {}
+        self.starts: dict[int, int] = {}
+        self.sampled = 0.0
+        self.sides: dict[int, str] = {}
+
+    @property
+    def victims(self) -> list[str]:
+        """The roles that may be killed."""
+        return [role for role in ROLES if role not in self.veterans]
+
+    def start(self, role: str) -> None:
+        """A successor, or the first of its role."""
+        self.processes += 1
+        path = self.directory / f"{role}-{self.processes}.log"
+        part = Part(self.kind, role, self.name, path, self.processes, self.paces, self.over)
+        self.sides[self.processes] = role
+        self.starts[self.processes] = time.monotonic_ns()
+        veteran = self.veterans.get(role)
+        if veteran is not None:
+            veteran.begin(part)
+            self.players[role] = Player(part, veteran.pid, None)
+        else:
+            forked = Forked(lambda: play(part))
+            self.players[role] = Player(part, forked.pid, forked)
+
+    def kill(self, roles: list[str]) -> None:
+        """Kill who plays them, wait until the kernel has reaped them, and start successors."""
+        for role in roles:
+            player = self.players[role]
+            assert player.forked is not None
+            self.log.begin(Op.KILL, [Item(player.part.process)])
+            code = player.forked.kill()
+            self.log.end(Result.OK)
+            assert code == -signal.SIGKILL, f"{player} has failed by itself: exit code {code}"
+            player.ended = True
+            self.figures.kills[f"{self.kind} {role}"] += 1
+        for role in roles:
+            time.sleep(self.random.uniform(0, self.random.choice(ABSENCE)))
+            self.start(role)
+
+    @contextmanager
+    def stopped(self, role: str) -> Iterator[None]:
+        """For a while, the one who plays this role does not run."""
+        player = self.players[role]
+        player.stopped = True
+        self.log.begin(Op.STOP, [Item(player.part.process)])
+        os.kill(player.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(player.pid, signal.SIGCONT)
+            self.log.end(Result.OK)
+            player.stopped = False
+            self.figures.stops += 1
+
+    def strike(self, pause: float) -> None:
+        """After a while kill one side, or both, or stop one first; some of the stopped are killed."""
+        random_, victims = self.random, self.victims
+        self.wait(random_.uniform(0, pause))
+        if random_.random() < 0.25:
+            with self.stopped(random_.choice(ROLES)):
+                self.wait(random_.uniform(0, LONGEST_STOP))
+        self.kill(random_.sample(victims, random_.randint(1, len(victims))))
+
+    def wait(self, seconds: float) -> None:
+        """Let them work, and look whether they do."""
+        until = time.monotonic() + seconds
+        while True:
+            self.watchdog.look(self.players.values())
+            self.sample()
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(left, 0.5))
+
+    def sample(self) -> None:
+        """About once in a second: what the survivors have of memory."""
+        now = time.monotonic()
+        if now - self.sampled >= 1:
+            self.sampled = now
+            for role, veteran in self.veterans.items():
+                self.figures.resident.setdefault(f"surviving {role}", []).append(resident(veteran.pid))
+
+    def finish(self) -> None:
+        """The sender closes, the receiver takes the rest; nobody may hang."""
+        self.over[0] = 1
+        self.watchdog.await_end(self.players.values())
+        for role, veteran in self.veterans.items():
+            while not veteran.rests():
+                self.watchdog.look(self.players.values())
+            self.players[role].ended = True
+            self.figures.holdings.setdefault(f"surviving {role}", []).append(veteran.holdings)
+
+    def abandon(self) -> None:
+        """After a failure: nothing may stay."""
+        for player in self.players.values():
+            if player.forked is not None:
+                player.forked.__exit__()
+        self.log.close()
+
+
+def fight(round_: Round, kills: int, pause: float) -> int:
+    """A whole round; returns the number of the last process."""
+    first = round_.processes
+    made: Any = (
+        ipc.Ring.create(round_.name, capacity=CAPACITY)
+        if round_.kind == "ring"
+        else ipc.channel(round_.name, capacity=CAPACITY)
+    )
+    ends = [made] if round_.kind == "ring" else list(made)
+    round_.over[0] = 0
+    try:
+        for role in ROLES:
+            round_.start(role)
+        before = round_.figures.killed
+        while round_.figures.killed - before < kills:
+            round_.strike(pause)
+        round_.wait(round_.random.uniform(0, pause))
+        round_.finish()
+        counters = ipc.stats(round_.name)
+        assert counters.depth == 0, counters
+    finally:
+        round_.abandon()
+        for end in ends:
+            end.close()
+        with suppress(ipc.SegmentNotFoundError):
+            ipc.rm(round_.name)
+    outcome = in_a_process_of_its_own(lambda: judge(round_, counters))
+    assert outcome.report.accepted, f"{round_.kind}, processes from number {first}: {outcome.report}"
+    round_.figures.add(outcome)
+    return round_.processes
+
+
+def judge(round_: Round, counters: ipc.Stats) -> Outcome:
+    """What the logs say."""
+    history = read(round_.directory)
+    report = check(history, RULES[round_.kind])
+    told = report.received
+    unsure = sum(
+        len(call.items) - call.done
+        for call in history.operations
+        if call.op == Op.SEND and call.result in {Result.OPEN, Result.UNKNOWN}
+    )
+    assert report.sent + report.recovered <= counters.sent <= report.sent + unsure, (report.sent, counters)
+    assert report.untold <= counters.received - told <= report.untold + unsure, (report.untold, told, counters)
+    return Outcome(report, recoveries(history, round_.starts, round_.sides), count_operations(history))
+
+
+def in_a_process_of_its_own(work: Callable[[], Outcome]) -> Outcome:
+    """So that what it needs is given back, and the one that forks the others stays small."""
+    with tempfile.TemporaryFile() as file:
+
+        def do() -> None:
+            pickle.dump(work(), file)
+            file.flush()
+
+        with Forked(do) as forked:
+            assert forked.join() == 0, "the judge has failed"
+        file.seek(0)
+        outcome = pickle.load(file)
+        assert isinstance(outcome, Outcome)
+        return outcome

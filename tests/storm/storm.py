@@ -1,0 +1,94 @@
+"""The kill storm: round after round, until so many were killed or so much time has passed.
+
+Every round is another channel or ring.  In one round of three both sides are killed, in the others one side, while at
+the other one a process lives on that has survived all rounds before.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import cycle
+from pathlib import Path
+from typing import Final
+
+import ipc
+from tests.storm.figures import Figures
+from tests.storm.holdings import holdings_of
+from tests.storm.roles import Paces
+from tests.storm.rounds import ROLES, Round, fight
+from tests.storm.veterans import Veteran
+
+__all__ = ["HASTE", "LEISURE", "storm"]
+
+HASTE: Final = (0.0, 0.0, 0.0, 0.0005)
+LEISURE: Final = (0.0002, 0.0005, 0.001)  # so that the logs of a long round can still be judged
+
+
+def storm(
+    name: str, *, kills: int, seconds: float = 0.0, per_round: int = 25, pause: float = 0.04, paces: Paces = HASTE
+) -> Figures:
+    """Until at least so many were killed and so many seconds have passed.
+
+    Args:
+      name: what the names of all segments begin with.
+      kills: how many at least.
+      seconds: how long at least.
+      per_round: kills in a round.
+      pause: the longest time between two kills.
+      paces: of which each process takes one, seconds between two of its calls.
+    """
+    figures = Figures()
+    begun = time.monotonic()
+    with ExitStack() as stack:
+        over = stack.enter_context(_shared_byte())
+        veterans = {role: stack.enter_context(_veteran(over)) for role in ROLES}
+        sides: list[tuple[str, ...]] = [("receiver",), ("sender",), ()]
+        processes = 0
+        for number, (kind, surviving) in enumerate(
+            cycle((kind, side) for side in sides for kind in ("channel", "ring"))
+        ):
+            if figures.killed >= kills and time.monotonic() - begun >= seconds:
+                break
+            with tempfile.TemporaryDirectory() as directory:
+                processes += 1
+                round_ = Round(
+                    kind,
+                    f"{name}-{number}",
+                    Path(directory),
+                    over,
+                    processes,
+                    {role: veterans[role] for role in surviving},
+                    figures,
+                    paces,
+                )
+                processes = fight(round_, per_round, pause)
+            figures.holdings.setdefault("director", []).append(holdings_of())
+        for veteran in veterans.values():
+            veteran.end()
+    left = [entry.name for entry in ipc.ls() if entry.name.startswith(name)]
+    left += [path.name for path in Path(os.environ.get("IPC_DIR", "/dev/shm")).glob(f"*{name}*")]
+    assert not left, f"left in shared memory: {left}"
+    figures.seconds = time.monotonic() - begun
+    return figures
+
+
+@contextmanager
+def _veteran(over: memoryview) -> Iterator[Veteran]:
+    """It goes, whatever happens."""
+    veteran = Veteran(over)
+    try:
+        yield veteran
+    finally:
+        veteran.close()
+
+
+@contextmanager
+def _shared_byte() -> Iterator[memoryview]:
+    """Memory that this process shares with all that it forks."""
+    with mmap.mmap(-1, mmap.PAGESIZE) as memory, memoryview(memory) as view:
+        yield view
