@@ -17,7 +17,7 @@ from typing import Final
 
 from tests.history.operations import History, Item, Op, Operation, Result
 
-__all__ = ["Log", "read", "read_log"]
+__all__ = ["Log", "last_answers", "read", "read_log"]
 
 # phase, op, result, whether more records of the same step follow; process, handle, most or done; value, time, size;
 # crc, deliveries, gap, sequence
@@ -115,6 +115,17 @@ def read_log(path: Path) -> Iterator[Operation]:
             current = None
     if current is not None and begun:  # else it was killed before the call
         yield current
+
+
+def last_answers(path: Path, most: int = 16) -> list[tuple[int, Result]]:
+    """What the newest calls gave, and when; while the log is being written."""
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END) // _RECORD.size
+        file.seek(max(0, size - most) * _RECORD.size)
+        records = list(_RECORD.iter_unpack(file.read(min(size, most) * _RECORD.size)))
+    return [(record[8], Result(record[2])) for record in records if record[0] == _END]
 
 
 def read(directory: Path) -> History:

@@ -76,6 +76,8 @@ class Figures:
     """Of those who survive, after each round."""
     resident: dict[str, list[int]] = field(default_factory=dict)
     """Bytes of theirs, about once in a second."""
+    noticed: list[float] = field(default_factory=list)
+    """Milliseconds until a survivor was told of a death by PeerDiedError, where no successor came before."""
     seconds: float = 0.0
 
     @property
@@ -102,7 +104,7 @@ class Figures:
             f"messages: {_said(self.counts)}; lost 0, unexpected 0, duplicated 0, reordered 0, torn 0",
             f"answers: {_said(self.answers)}",
         ]
-        for who, times in self.recovery.items():
+        for who, times in (*self.recovery.items(), ("survivor that was left alone", self.noticed)):
             ordered = sorted(times)
             assert ordered, f"no {who} was ever measured"
             p50, p99 = (ordered[min(len(ordered) - 1, int(len(ordered) * q))] for q in (0.5, 0.99))

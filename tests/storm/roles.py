@@ -81,11 +81,9 @@ def play(part: Part) -> None:
 def _go_on(part: Part, log: Log, end: Any, ways: dict[str, Way]) -> None:
     choices = list(ways.values())
     while True:
-        if part.role == "sender" and part.over[0]:
-            return  # closes: the receiver takes what is there, and ends
         result = part.random.choice(choices)(part, log, end)
-        if result == Result.ENDED:
-            return
+        if result == Result.ENDED or (part.role == "sender" and part.over[0]):
+            return  # not before it has used its end: only who has taken it can close it for good
         if part.pause or result == Result.PEER_DIED:  # until there is a successor
             time.sleep(part.pause or 0.0005)
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import ipc
 from tests.history.checker import check
-from tests.history.log import Log, read
+from tests.history.log import Log, last_answers, read
 from tests.history.operations import Item, Op, Result
 from tests.history.rules import CHANNEL, Rules, ring_room
 from tests.process.support import Forked
@@ -57,7 +57,8 @@ class Round:
         self.veterans = veterans  # by role: those who are never killed
         self.figures = figures
         self.random = random.Random(first_process)
-        self.log = Log(directory / "director.log", first_process)
+        self.log = Log(directory / "kills.log", first_process)
+        self.stop_log = Log(directory / "stops.log", first_process)
         self.watchdog = Watchdog(name)
         self.players: dict[str, Player] = {}
         self.starts: dict[int, int] = {}
@@ -95,22 +96,35 @@ class Round:
             assert code == -signal.SIGKILL, f"{player} has failed by itself: exit code {code}"
             player.ended = True
             self.figures.kills[f"{self.kind} {role}"] += 1
+        survivors = [role for role in ROLES if role not in roles and not self.players[role].stopped]
+        if survivors and last_answers(self.players[roles[0]].part.log) and self.random.random() < 0.2:
+            self.await_notice(survivors[0])
         for role in roles:
             time.sleep(self.random.uniform(0, self.random.choice(ABSENCE)))
             self.start(role)
+
+    def await_notice(self, role: str) -> None:
+        """No successor comes before the survivor was told that the one who had the other end is dead."""
+        since = time.monotonic_ns()
+        log = self.players[role].part.log
+        while not any(told >= since and result == Result.PEER_DIED for told, result in last_answers(log)):
+            self.watchdog.look(self.players.values())
+            time.sleep(0.001)
+        self.figures.noticed.append((time.monotonic_ns() - since) / 1e6)
 
     @contextmanager
     def stopped(self, role: str) -> Iterator[None]:
         """For a while, the one who plays this role does not run."""
         player = self.players[role]
         player.stopped = True
-        self.log.begin(Op.STOP, [Item(player.part.process)])
+        self.stop_log.begin(Op.STOP, [Item(player.part.process)])
         os.kill(player.pid, signal.SIGSTOP)
         try:
             yield
         finally:
-            os.kill(player.pid, signal.SIGCONT)
-            self.log.end(Result.OK)
+            if not player.ended:
+                os.kill(player.pid, signal.SIGCONT)
+            self.stop_log.end(Result.OK)
             player.stopped = False
             self.figures.stops += 1
 
@@ -118,10 +132,14 @@ class Round:
         """After a while kill one side, or both, or stop one first; some of the stopped are killed."""
         random_, victims = self.random, self.victims
         self.wait(random_.uniform(0, pause))
+        chosen = random_.sample(victims, random_.randint(1, len(victims)))
         if random_.random() < 0.25:
             with self.stopped(random_.choice(ROLES)):
                 self.wait(random_.uniform(0, LONGEST_STOP))
-        self.kill(random_.sample(victims, random_.randint(1, len(victims))))
+                if random_.random() < 0.5:
+                    self.kill(chosen)
+                    return
+        self.kill(chosen)
 
     def wait(self, seconds: float) -> None:
         """Let them work, and look whether they do."""
@@ -147,8 +165,9 @@ class Round:
         self.over[0] = 1
         self.watchdog.await_end(self.players.values())
         for role, veteran in self.veterans.items():
+            since = time.monotonic()
             while not veteran.rests():
-                self.watchdog.look(self.players.values())
+                self.watchdog.look(self.players.values(), busy_since=since)
             self.players[role].ended = True
             self.figures.holdings.setdefault(f"surviving {role}", []).append(veteran.holdings)
 
@@ -158,6 +177,7 @@ class Round:
             if player.forked is not None:
                 player.forked.__exit__()
         self.log.close()
+        self.stop_log.close()
 
 
 def fight(round_: Round, kills: int, pause: float) -> int:

@@ -67,8 +67,9 @@ class Watchdog:
         self._name = name
         self._seen: dict[int, tuple[int, float]] = {}
 
-    def look(self, players: Iterable[Player]) -> None:
-        """Raise Hang if one of them has told nothing for too long, though nobody stopped it."""
+    def look(self, players: Iterable[Player], *, busy_since: float | None = None) -> None:
+        """Raise Hang if one of them has told nothing for too long, though nobody stopped it; or if one of them has not
+        ended for too long, whatever it tells."""
         now = time.monotonic()
         players = list(players)
         for player in players:
@@ -76,9 +77,13 @@ class Watchdog:
             if player.ended or player.stopped or player.size() != size:
                 self._seen[player.part.process] = player.size(), now
             elif now - since > PATIENCE_SECONDS:
-                raise Hang(
-                    f"{player} hangs\n" + "\n".join(f"  {each}" for each in players) + f"\n  {self._structure()}"
-                )
+                self._bark(player, players)
+            if busy_since is not None and not player.ended and now - busy_since > PATIENCE_SECONDS:
+                self._bark(player, players)
+
+    def _bark(self, player: Player, players: Iterable[Player]) -> None:
+        others = "\n".join(f"  {each}" for each in players)
+        raise Hang(f"{player} hangs\n{others}\n  {self._structure()}")
 
     def _structure(self) -> str:
         try:
@@ -89,6 +94,7 @@ class Watchdog:
     def await_end(self, players: Iterable[Player]) -> None:
         """Until all of those that we forked have ended by themselves."""
         players = list(players)
+        since = time.monotonic()
         while True:
             for player in players:
                 if player.forked is not None and not player.ended and player.forked.has_ended():
@@ -96,5 +102,5 @@ class Watchdog:
                     assert player.forked.join() == 0, f"{player} has failed"
             if all(player.ended or player.forked is None for player in players):
                 return
-            self.look(players)
+            self.look(players, busy_since=since)
             time.sleep(0.002)
