@@ -194,6 +194,20 @@ wakes: build/waiting/lost_wakes ## sleep and wake for SECONDS=60, or SLEEPS=1000
 
 spin: ## search the Spin models of the protocols, correct and broken ones (ARGS=--deep: larger bounds)
 	@$(PYTHON) tests/spin/models.py $(ARGS)
+# --- failing system calls: tests/faults/inject.c stands between the core, or Python, and libc -------------------------
+
+FAULTS := $(filter-out tests/faults/inject.c,$(sort $(wildcard tests/faults/*.c)))
+
+build/faults/inject.so: tests/faults/inject.c tests/faults/inject.h | preflight
+	@mkdir -p $(@D)
+	@$(CC) $(STRICT) -O1 -U_FORTIFY_SOURCE -fPIC -shared $< -ldl -o $@
+
+build/faults/core: build/faults/inject.so $(CORE) $(FAULTS) $(HEADERS) $(wildcard tests/faults/*.h)
+	@$(CC) $(STRICT) -Itests/native -O1 -U_FORTIFY_SOURCE $(CORE) $(FAULTS) $< -Wl,-rpath,'$$ORIGIN' -lpthread -o $@
+
+faults: build/faults/core build/faults/inject.so $(VENV)/have-native $(VENV)/have-test ## make every system call fail, in C and from Python
+	@build/faults/core
+	@$(PY) -m pytest tests/faults -m "not stress" -s $(ARGS)
 
 clean: ## remove everything that make made
 	rm -rf .venv .venv-* build dist ipc_rings.egg-info .benchmarks .hypothesis ipc/_core/*.so

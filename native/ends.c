@@ -61,6 +61,8 @@ int ipcr_end_open(struct ipcr_segment *segment, uint32_t side, uint64_t spin_ns,
     const struct ipcr_lock_byte claim = claim_byte(side);
     ipcr_registry_lock();
     rc = ipcr_hold_take(&e->claim, segment->fd, segment->id, &claim, 1);
+    if (rc == IPCR_TAKEN) /* claims are shared: no user of ours is in the way */
+        rc = IPCR_FROM_ERRNO(EAGAIN);
     if (rc == IPCR_OK)
         join_segment(e);
     ipcr_registry_unlock();

@@ -38,14 +38,19 @@ static int try_unlink(int fd, struct ipcr_file_id id, const char *dir, const cha
     int rc = ipcr_os_reopen(fd, id, &fresh);
     if (rc == IPCR_OK) {
         rc = ipcr_os_lock(fresh, IPCR_LOCK_NAME, true);
-        if (rc == IPCR_OK && orphans_only && ipcr_os_lock(fresh, IPCR_LOCK_PRESENCE, true) != IPCR_OK)
-            rc = IPCR_EXISTS;
+        if (rc == IPCR_OK && orphans_only) {
+            rc = ipcr_os_lock(fresh, IPCR_LOCK_PRESENCE, true);
+            if (rc == IPCR_TAKEN)
+                rc = IPCR_EXISTS;
+        }
         if (rc == IPCR_OK && header != NULL && !ipcr_nothing_unread(header))
             rc = IPCR_EXISTS;
         if (rc == IPCR_OK)
             rc = ipcr_still_named(dir, name, id);
         if (rc == IPCR_OK)
             rc = ipcr_os_unlink(dir, name);
+        if (rc == IPCR_FROM_ERRNO(ENOENT)) /* `rm` in a shell asks for no lock */
+            rc = IPCR_NOT_FOUND;
         ipcr_os_close(fresh);
     }
     ipcr_registry_unlock();

@@ -73,7 +73,14 @@ uint64_t ipcr_os_time_namespace(void)
     return stat("/proc/self/ns/time", &st) == 0 ? (uint64_t)st.st_ino : 0;
 }
 
-int ipcr_os_random(void *out, size_t n) { return getrandom(out, n, 0) == (ssize_t)n ? IPCR_OK : failed(); }
+int ipcr_os_random(void *out, size_t n) /* up to 256 bytes come whole */
+{
+    ssize_t got;
+    do
+        got = getrandom(out, n, 0);
+    while (got < 0 && errno == EINTR);
+    return got == (ssize_t)n ? IPCR_OK : failed();
+}
 
 /* Absolute and monotonic: a slice that is interrupted and resumed ends when it should.  Not
  * FUTEX_PRIVATE: the word is shared between address spaces. */
@@ -119,6 +126,16 @@ static int join(char out[PATH_ROOM], const char *dir, const char *name)
     return n > 0 && n < PATH_ROOM ? IPCR_OK : IPCR_FROM_ERRNO(ENAMETOOLONG);
 }
 
+/* A FUSE file system lets signals interrupt it. */
+static int open_whole(const char *path, int flags, mode_t mode)
+{
+    int fd;
+    do
+        fd = open(path, flags, mode);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
 /* umask can only take bits away from 0600; fchmod gives them back. */
 static int made(int fd, int *out)
 {
@@ -135,14 +152,20 @@ static int made(int fd, int *out)
 
 int ipcr_os_open_nameless(const char *dir, int *fd)
 {
-    return made(open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), fd);
+    return made(open_whole(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), fd);
 }
 
 int ipcr_os_open_exclusive(const char *dir, const char *name, int *fd)
 {
     char path[PATH_ROOM];
-    const int rc = join(path, dir, name);
-    return rc != IPCR_OK ? rc : made(open(path, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | O_CLOEXEC, 0600), fd);
+    int rc = join(path, dir, name);
+    if (rc != IPCR_OK)
+        return rc;
+    const int new = open_whole(path, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | O_CLOEXEC, 0600);
+    rc = made(new, fd);
+    if (rc != IPCR_OK && new >= 0)
+        unlink(path); /* ours since a moment */
+    return rc;
 }
 
 int ipcr_os_open(const char *dir, const char *name, int *fd)
@@ -152,7 +175,7 @@ int ipcr_os_open(const char *dir, const char *name, int *fd)
     if (rc != IPCR_OK)
         return rc;
     /* O_NONBLOCK: a FIFO of that name must not make us wait for its other end */
-    *fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    *fd = open_whole(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0);
     return *fd >= 0 ? IPCR_OK : failed();
 }
 
@@ -160,7 +183,7 @@ int ipcr_os_reopen(int fd, struct ipcr_file_id id, int *fresh)
 {
     char path[64];
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    const int copy = open(path, O_RDWR | O_CLOEXEC);
+    const int copy = open_whole(path, O_RDWR | O_CLOEXEC, 0);
     if (copy < 0)
         return failed();
     struct ipcr_file_facts facts = { .size = 0 };
@@ -267,18 +290,28 @@ static struct flock byte_lock(short type, int64_t byte)
     return (struct flock){ .l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)byte, .l_len = 1 };
 }
 
+static int about_lock(int fd, int command, struct flock *lock)
+{
+    int rc;
+    do
+        rc = fcntl(fd, command, lock);
+    while (rc != 0 && errno == EINTR);
+    return rc;
+}
+
+/* Linux says EAGAIN when somebody is in the way; EACCES is a security module's word. */
 int ipcr_os_lock(int fd, int64_t byte, bool exclusive)
 {
     struct flock lock = byte_lock(exclusive ? F_WRLCK : F_RDLCK, byte);
-    if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
+    if (about_lock(fd, F_OFD_SETLK, &lock) == 0)
         return IPCR_OK;
-    return errno == EAGAIN || errno == EACCES ? IPCR_TAKEN : failed();
+    return errno == EAGAIN ? IPCR_TAKEN : failed();
 }
 
 int ipcr_os_locked(int fd, int64_t byte, bool *locked)
 {
     struct flock lock = byte_lock(F_WRLCK, byte);
-    if (fcntl(fd, F_OFD_GETLK, &lock) != 0)
+    if (about_lock(fd, F_OFD_GETLK, &lock) != 0)
         return failed();
     *locked = lock.l_type != F_UNLCK;
     return IPCR_OK;

@@ -93,11 +93,15 @@ static struct ipcr_segment *new_segment(const char *dir, const char *name)
     return s;
 }
 
-/* A program that closed all descriptors may be using the number for a file of its own. */
+/* A program that closed all descriptors may be using the number for a file of its own.  Where that can't be told
+ * the number is open, and ours. */
 static void close_own(const struct ipcr_segment *s)
 {
     struct ipcr_file_facts facts = { .size = 0 };
-    if (s->fd >= 0 && ipcr_os_facts(s->fd, &facts) == IPCR_OK && ipcr_same_file(facts.id, s->id))
+    if (s->fd < 0)
+        return;
+    const int rc = ipcr_os_facts(s->fd, &facts);
+    if (rc == IPCR_OK ? ipcr_same_file(facts.id, s->id) : rc != IPCR_FROM_ERRNO(EBADF))
         ipcr_os_close(s->fd);
 }
 
@@ -149,14 +153,19 @@ static int become_present(struct ipcr_segment *s)
     return rc;
 }
 
-/* The file just opened under s->fd is ours. */
+/* The file just opened under s->fd is ours.  A number whose file we don't know is not kept. */
 static int know_file(struct ipcr_segment *s, int rc)
 {
     struct ipcr_file_facts facts;
-    if (rc == IPCR_OK)
-        rc = ipcr_os_facts(s->fd, &facts);
-    if (rc == IPCR_OK)
+    if (rc != IPCR_OK)
+        return rc;
+    rc = ipcr_os_facts(s->fd, &facts);
+    if (rc == IPCR_OK) {
         s->id = facts.id;
+        return IPCR_OK;
+    }
+    ipcr_os_close(s->fd);
+    s->fd = -1;
     return rc;
 }
 
@@ -222,19 +231,26 @@ static int create_by_rename(struct ipcr_segment *s)
     return IPCR_EXISTS;
 }
 
+/* The same where the file has no name yet, so that nobody can be in the way of its lock. */
+static int furnish_nameless(struct ipcr_segment *s)
+{
+    const int rc = furnish(s);
+    return rc == IPCR_TAKEN ? IPCR_FROM_ERRNO(EAGAIN) : rc;
+}
+
 static int create_file(struct ipcr_segment *s, const char *label)
 {
     int rc;
     if (s->dir == NULL) {
         rc = know_file(s, ipcr_os_memfd(label, &s->fd));
-        return rc == IPCR_OK ? furnish(s) : rc;
+        return rc == IPCR_OK ? furnish_nameless(s) : rc;
     }
     rc = ipcr_os_open_nameless(s->dir, &s->fd);
     if (rc == IPCR_FROM_ERRNO(EOPNOTSUPP) || rc == IPCR_FROM_ERRNO(EISDIR))
         return create_by_rename(s);
     rc = know_file(s, rc);
     if (rc == IPCR_OK)
-        rc = furnish(s);
+        rc = furnish_nameless(s);
     return rc == IPCR_OK ? publish_name(s, NULL) : rc;
 }
 
@@ -329,8 +345,11 @@ static int settle(struct ipcr_segment *s, uint32_t kind, bool handed_over)
     rc = become_present(s);
     if (rc == IPCR_TAKEN) /* somebody is unlinking it just now */
         return s->dir == NULL || handed_over ? IPCR_FROM_ERRNO(EAGAIN) : IPCR_AGAIN;
-    if (rc == IPCR_OK && s->dir != NULL && !handed_over && ipcr_still_named(s->dir, s->name, s->id) != IPCR_OK)
-        return IPCR_AGAIN;
+    if (rc == IPCR_OK && s->dir != NULL && !handed_over) {
+        rc = ipcr_still_named(s->dir, s->name, s->id);
+        if (rc == IPCR_NOT_FOUND)
+            return IPCR_AGAIN;
+    }
     return rc == IPCR_OK ? map_segment(s) : rc;
 }
 
@@ -405,10 +424,10 @@ int ipcr_segment_be_present(struct ipcr_segment *s)
     int rc = ipcr_hold_take(&s->presence, s->fd, s->id, &presence_shared, 1);
     if (rc == IPCR_TAKEN)
         rc = IPCR_NOT_FOUND;
-    if (rc == IPCR_OK && s->dir != NULL && ipcr_still_named(s->dir, s->name, s->id) != IPCR_OK) {
+    if (rc == IPCR_OK && s->dir != NULL)
+        rc = ipcr_still_named(s->dir, s->name, s->id);
+    if (rc != IPCR_OK)
         ipcr_hold_drop(&s->presence);
-        rc = IPCR_NOT_FOUND;
-    }
     return rc;
 }
 
