@@ -196,11 +196,12 @@ spin: ## search the Spin models of the protocols, correct and broken ones (ARGS=
 	@$(PYTHON) tests/spin/models.py $(ARGS)
 # --- failing system calls: tests/faults/inject.c stands between the core, or Python, and libc -------------------------
 
-FAULTS := $(filter-out tests/faults/inject.c,$(sort $(wildcard tests/faults/*.c)))
+INJECT := $(sort $(wildcard tests/faults/inject*.c))
+FAULTS := $(filter-out $(INJECT),$(sort $(wildcard tests/faults/*.c)))
 
-build/faults/inject.so: tests/faults/inject.c tests/faults/inject.h | preflight
+build/faults/inject.so: $(INJECT) tests/faults/inject.h | preflight
 	@mkdir -p $(@D)
-	@$(CC) $(STRICT) -O1 -U_FORTIFY_SOURCE -fPIC -shared $< -ldl -o $@
+	@$(CC) $(STRICT) -O1 -U_FORTIFY_SOURCE -fPIC -shared $(INJECT) -ldl -o $@
 
 build/faults/core: build/faults/inject.so $(CORE) $(FAULTS) $(HEADERS) $(wildcard tests/faults/*.h)
 	@$(CC) $(STRICT) -Itests/native -O1 -U_FORTIFY_SOURCE $(CORE) $(FAULTS) $< -Wl,-rpath,'$$ORIGIN' -lpthread -o $@

@@ -31,6 +31,7 @@ from ipc._core import arguments, ends, parcels
 from ipc._core.ends import End
 from ipc._core.lifeline import end_with
 from ipc._core.ring import ONE_END_OF_A_RING, Ring
+from ipc._core.segment import close_file
 from ipc._core.transfer import ReceivingEnd
 from ipc.errors import EndOfChannel, HandOverError
 
@@ -166,7 +167,7 @@ class Worker:
         lifeline, self._lifeline = self._lifeline, -1
         if lifeline >= 0:
             _ours.discard(lifeline)
-            os.close(lifeline)
+            close_file(lifeline)
 
     def __enter__(self) -> Self:
         return self
@@ -183,7 +184,7 @@ class Worker:
         memo = getattr(self, "_memo", -1)
         if memo in _ours:  # otherwise read, or a forked copy: the descriptor is not ours to close
             _ours.discard(memo)
-            os.close(memo)
+            close_file(memo)
             if not self.is_alive():  # while it runs, its lifeline lasts as long as this process does
                 self._drop_lifeline()
 
@@ -262,17 +263,19 @@ def spawn(
         raise TypeError(f"fn must be callable, not {fn!r}")
     chosen = _context(context)
     reading, writing = os.pipe()
-    memo = os.memfd_create("ipc:worker", os.MFD_CLOEXEC)
     _ours.add(writing)  # before the fork: a child with a copy of its own lifeline would outlive us
+    memo = -1
     try:
+        memo = os.memfd_create("ipc:worker", os.MFD_CLOEXEC)
         process = _start(chosen, fn, args, kwargs, reading, memo)
     except BaseException:
         _ours.discard(writing)
-        os.close(writing)
-        os.close(memo)
+        close_file(writing)
+        if memo >= 0:
+            close_file(memo)
         raise
     finally:
-        os.close(reading)
+        close_file(reading)
     _ours.add(memo)
     return Worker(process, writing, memo)
 

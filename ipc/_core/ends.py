@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 from ipc import errors
 from ipc._core import observe, parcels
 from ipc._core.native import EndRoot, check, fast, ffi, lib, raise_status
-from ipc._core.segment import Segment
+from ipc._core.segment import Segment, close_file
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -307,7 +307,7 @@ def _adopt(
     try:
         segment = Segment.adopt(fds[0], *where)
     except BaseException:
-        os.close(fds[1])
+        close_file(fds[1])
         raise
     out = ffi.new("struct ipcr_end **")
     status = lib.ipcr_end_adopt(segment.pointer, cls._side, spin_ns, fds[1], taken, out)

@@ -7,12 +7,13 @@ Records are named tuples, and pathlib is imported where it is used, because both
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipc._core.arguments import segment_name
-from ipc._core.native import check, ffi, lib
-from ipc._core.segment import KINDS, Segment, directory, open_file
+from ipc._core.native import check, ffi, lib, raise_status
+from ipc._core.segment import KINDS, Segment, close_file, directory, open_file
 from ipc.errors import IpcError
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _look(where: str, name: str) -> Stats:
         check(lib.ipcr_stats_of_file(fd, raw), f"segment {name!r} in {where}")
         return _record(raw, name)
     finally:
-        os.close(fd)
+        close_file(fd)
 
 
 def stats(name: str) -> Stats:
@@ -152,11 +153,13 @@ def stats(name: str) -> Stats:
 
 
 def _is_segment(path: Path) -> bool:
-    """By its magic number; other programs keep files there too."""
+    """By its magic number; other programs keep files there too, and what can't be read is theirs."""
     try:
         with path.open("rb") as file:
             return file.read(8) == b"\nIPCRGS1"
-    except OSError:
+    except OSError as error:
+        if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM}:  # that says nothing about the file
+            raise_status(lib.IPCR_ERRNO_BASE - error.errno, f"files in {path.parent}")
         return False
 
 

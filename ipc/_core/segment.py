@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import Any, Final
@@ -11,7 +12,7 @@ import posix_ipc
 from ipc import errors
 from ipc._core.native import check, ffi, lib, raise_status
 
-__all__ = ["KINDS", "Segment", "directory", "open_file"]
+__all__ = ["KINDS", "Segment", "close_file", "directory", "open_file"]
 
 DEFAULT_DIRECTORY: Final = "/dev/shm"
 ATTACH_TRIES: Final = 1000
@@ -43,11 +44,20 @@ def open_file(where: str, name: str) -> int:
         raise_status(lib.IPCR_UNTRUSTED, f"segment {name!r} in {where}")
     except ValueError:  # what posix_ipc makes of a directory
         raise_status(lib.IPCR_NOT_OURS, f"{name!r} in {where}")
+    except InterruptedError:  # which posix_ipc hands on; a signal's handler has run by now
+        return open_file(where, name)
     except OSError as error:  # a directory, a symbolic link, a socket
         if error.errno in {errno.EISDIR, errno.ELOOP, errno.ENXIO}:
             raise_status(lib.IPCR_NOT_OURS, f"{name!r} in {where}")
-        number = error.errno or errno.EMFILE  # which posix_ipc says in words only
+        # two that posix_ipc says in words only
+        number = error.errno or (errno.ENFILE if "system limit" in str(error) else errno.EMFILE)
         raise_status(lib.IPCR_ERRNO_BASE - number, f"{name!r} in {where}")
+
+
+def close_file(fd: int) -> None:
+    """Give a descriptor back.  Linux has closed it, whatever it says, and nothing was written that could be lost."""
+    with contextlib.suppress(OSError):
+        os.close(fd)
 
 
 class Segment:
@@ -113,7 +123,7 @@ class Segment:
             status = lib.ipcr_segment_attach(fd, os.fsencode(where), name.encode(), KINDS[kind], False, out)
             if status == lib.IPCR_OK:
                 return cls(out[0], kind, where, name)
-            os.close(fd)
+            close_file(fd)
             if status != lib.IPCR_AGAIN:  # replaced while we looked: open it anew
                 raise_status(status, what)
         raise_status(lib.IPCR_NAME_BUSY, what)
@@ -131,7 +141,7 @@ class Segment:
             out,
         )
         if status != lib.IPCR_OK:
-            os.close(fd)
+            close_file(fd)
             raise_status(status, f"{kind} from the parent process")
         return cls(out[0], kind, where, name)
 

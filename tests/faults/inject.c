@@ -42,7 +42,7 @@ static const struct {
     [FSTAT] = { "fstat", { ENOMEM, EIO, EACCES } },
     [LSTAT] = { "lstat", { ENOENT, ENOMEM, EIO, EACCES } },
     [STAT] = { "stat", { ENOENT, ENOMEM, EIO, EACCES } },
-    [STATVFS] = { "statvfs", { EINTR, ENOMEM, EIO, EACCES, ENOSYS } },
+    [STATVFS] = { "statvfs", { ENOMEM, EIO, EACCES, ENOSYS } },
     [FCHMOD] = { "fchmod", { EPERM, EIO, ENOMEM } },
     [LOCK] = { "lock", { EAGAIN, EACCES, EINTR, ENOLCK, ENOMEM, EINVAL, EPERM, EIO } },
     [SEAL] = { "seal", { EPERM, EBUSY, EINVAL } },
@@ -137,7 +137,6 @@ int open(const char *path, int flags, ...)
     }
     return inject_fails(OPEN) ? -1 : real(path, flags, mode);
 }
-int open64(const char *path, int flags, ...) __attribute__((alias("open")));
 
 typedef int shm_open_call(const char *, int, mode_t);
 int shm_open(const char *name, int flags, mode_t mode) /* of posix_ipc */
@@ -199,7 +198,6 @@ int fcntl(int fd, int command, ...)
     const int call = command == F_OFD_SETLK || command == F_OFD_GETLK ? LOCK : command == F_ADD_SEALS ? SEAL : FCNTL;
     return inject_fails(call) ? -1 : real(fd, command, argument);
 }
-int fcntl64(int fd, int command, ...) __attribute__((alias("fcntl")));
 
 typedef int fallocate_call(int, off_t, off_t);
 int posix_fallocate(int fd, off_t offset, off_t length)
