@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import time
 from typing import Any, Final
 
 import posix_ipc
@@ -15,7 +16,7 @@ from ipc._core.native import check, ffi, lib, raise_status
 __all__ = ["KINDS", "Segment", "close_file", "directory", "open_file"]
 
 DEFAULT_DIRECTORY: Final = "/dev/shm"
-ATTACH_TRIES: Final = 1000
+ATTACH_TRIES: Final = 2000  # of 1 ms, as in naming.c: whoever replaces it needs microseconds, unless stopped or throttled
 
 KINDS: Final = {"ring": lib.IPCR_KIND_RING, "channel": lib.IPCR_KIND_CHANNEL}
 
@@ -124,8 +125,9 @@ class Segment:
             if status == lib.IPCR_OK:
                 return cls(out[0], kind, where, name)
             close_file(fd)
-            if status != lib.IPCR_AGAIN:  # replaced while we looked: open it anew
+            if status != lib.IPCR_AGAIN:
                 raise_status(status, what)
+            time.sleep(0.001)  # it is being removed or replaced: open it anew
         raise_status(lib.IPCR_NAME_BUSY, what)
 
     @classmethod

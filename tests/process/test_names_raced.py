@@ -6,6 +6,7 @@ import fcntl
 import os
 import random
 import struct
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from tests.process.support import context, pipe, receive, running, until
 
 PROCESSES = 8
 NAME = "raced"
-LOCK_NAME_BYTE = 2**40 + 1  # native/format.h
+LOCK_PRESENCE_BYTE, LOCK_NAME_BYTE = 2**40, 2**40 + 1  # native/format.h
 
 rounds = pytest.mark.parametrize(
     "rounds", [200, pytest.param(5000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
@@ -128,6 +129,49 @@ def name_byte_held(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+@contextmanager
+def being_removed(path: Path) -> Iterator[Callable[[], None]]:
+    """Be whoever removes an orphan, and does not go on until the function is called."""
+    fd = os.open(path, os.O_RDWR)
+    try:
+        for byte in (LOCK_NAME_BYTE, LOCK_PRESENCE_BYTE):
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0))
+
+        def let_go() -> None:
+            for byte in (LOCK_NAME_BYTE, LOCK_PRESENCE_BYTE):
+                fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi", fcntl.F_UNLCK, os.SEEK_SET, byte, 1, 0))
+
+        yield let_go
+    finally:
+        os.close(fd)
+
+
+def test_attach_waits_for_a_remover_that_was_stopped_half_way(ipc_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_orphan()
+    with being_removed(ipc_dir / NAME) as let_go:
+        naps: list[float] = []
+
+        def nap(seconds: float) -> None:
+            naps.append(seconds)
+            if len(naps) == 1500:  # tries: many more than fit into a scheduler's time slice
+                let_go()
+
+        monkeypatch.setattr(time, "sleep", nap)
+        with ipc.Receiver.attach(NAME) as rx:
+            assert rx.recv() == b"unread"
+        assert len(naps) == 1500
+        assert all(seconds > 0 for seconds in naps)
+
+
+def test_attach_and_create_say_that_somebody_else_does_not_go_on(ipc_dir: Path) -> None:
+    leave_orphan()
+    with being_removed(ipc_dir / NAME):
+        for attempt in (lambda: ipc.Receiver.attach(NAME), lambda: ipc.channel(NAME), lambda: ipc.rm(NAME)):
+            with pytest.raises(ipc.BusyError, match="does not go on"):
+                attempt()
+    ipc.rm(NAME)
 
 
 def has_open(pid: int, path: Path) -> bool:
