@@ -7,7 +7,11 @@ import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ipc import errors
-from ipc._core._native import ffi, lib
+from ipc._core import interpreter
+
+interpreter.refuse_unsupported()  # before the extensions, which may refuse without a reason
+
+from ipc._core._native import ffi, lib  # noqa: E402
 
 __all__ = ["EndRoot", "accelerate", "check", "fast", "ffi", "lib", "raise_status"]
 

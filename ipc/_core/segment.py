@@ -16,7 +16,9 @@ from ipc._core.native import check, ffi, lib, raise_status
 __all__ = ["KINDS", "Segment", "close_file", "directory", "open_file"]
 
 DEFAULT_DIRECTORY: Final = "/dev/shm"
-ATTACH_TRIES: Final = 2000  # of 1 ms, as in naming.c: whoever replaces it needs microseconds, unless stopped or throttled
+ATTACH_TRIES: Final = (
+    2000  # of 1 ms, as in naming.c: whoever replaces it needs microseconds, unless stopped or throttled
+)
 
 KINDS: Final = {"ring": lib.IPCR_KIND_RING, "channel": lib.IPCR_KIND_CHANNEL}
 
