@@ -1,6 +1,6 @@
 """Which interpreters can run this: the main one, with its lock.  Others are told why not when they import ipc.
 
-Subinterpreters: what is attached, and what happens to it around fork, belongs to the process, and the core keeps it once
+Subinterpreters: what is attached, and what happens to it around fork, belongs to the process; the core keeps it once
 for all interpreters.  Its counterparts in Python (fork and exit handlers, the list of open ends, descriptors on their
 way to a child) belong to one interpreter, and a fork runs those of the interpreter that forks only.  So a child would
 have descriptors that another interpreter's workers live by, and nobody there would close them.

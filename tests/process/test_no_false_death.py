@@ -13,7 +13,8 @@ import ipc
 from tests.process import roles
 from tests.process.support import Python, is_waiting, pipe, receive, running, state_of, until
 
-STOPPED_SECONDS = 2.0
+# Half a minute: longer than any time-out or heartbeat that somebody may have hidden somewhere.
+stopped_for = pytest.mark.parametrize("seconds", [2.0, pytest.param(30.0, marks=pytest.mark.slow)])
 
 OWNER = """
 import os, resource, sys
@@ -71,8 +72,9 @@ def test_what_a_living_owner_does_besides_is_not_its_death(what: str, name: str,
         assert owner.end() == 0
 
 
+@stopped_for
 @pytest.mark.parametrize("side", ["sender", "receiver"])
-def test_a_stopped_process_is_never_declared_dead(side: str) -> None:
+def test_a_stopped_process_is_never_declared_dead(side: str, seconds: float) -> None:
     tx, rx = ipc.channel(capacity=4096)
     mine, theirs = (rx, tx) if side == "sender" else (tx, rx)
     with (
@@ -86,11 +88,64 @@ def test_a_stopped_process_is_never_declared_dead(side: str) -> None:
         until(lambda: is_waiting(waiting.pid), "the other one waits")
         os.kill(stopped.pid, signal.SIGSTOP)
         until(lambda: state_of(stopped.pid) == "T", "it is stopped")
-        assert not ours.poll(STOPPED_SECONDS)
+        assert not ours.poll(seconds)
         os.kill(stopped.pid, signal.SIGCONT)
         assert not ours.poll(0.3)
         stopped.kill()
         assert receive(ours)[0] == "PeerDiedError"
+
+
+@stopped_for
+@pytest.mark.parametrize("lent", ["claim", "view"])
+def test_who_is_stopped_in_a_claim_or_a_view_keeps_it_and_nobody_takes_its_end(
+    lent: str, seconds: float, name: str
+) -> None:
+    tx, rx = ipc.channel(name, capacity=4096)
+    ends: Any = (rx, tx) if lent == "claim" else (tx, rx)
+    mine, theirs = ends
+    cls = type(theirs)
+    with (
+        mine,
+        pipe() as (ours, told),
+        running(ipc.spawn(STOPPED_IN[lent], theirs, told, context="fork")) as worker,
+    ):
+        if lent == "view":
+            mine.send(bytes(3000))
+        receive(ours)
+        os.kill(worker.pid, signal.SIGSTOP)
+        until(lambda: state_of(worker.pid) == "T", "it is stopped")
+        with pytest.raises(ipc.TimeoutError):
+            mine.recv(timeout=seconds) if lent == "claim" else mine.flush(timeout=seconds)
+        if lent == "view":  # what it reads is not written over
+            while mine.try_send(b"\xff" * 100):
+                pass
+        with cls.attach(name) as thief, pytest.raises(ipc.BusyError, match=f"process {worker.pid}"):
+            thief.send(b"mine") if lent == "claim" else thief.recv()
+        os.kill(worker.pid, signal.SIGCONT)
+        ours.send("go on")
+        if lent == "claim":
+            assert mine.recv() == bytes(3000)
+        else:
+            assert receive(ours) == bytes(3000)
+        worker.join()
+        assert worker.exitcode == 0
+    if lent == "view":  # the rest was never read
+        ipc.rm(name)
+
+
+def stopped_in_a_claim(tx: Any, told: Any) -> None:
+    with tx.claim(3000) as memory:
+        memory[:] = bytes(3000)
+        roles.wait_for(told)
+
+
+def stopped_in_a_view(rx: Any, told: Any) -> None:
+    with rx.view() as memory:
+        roles.wait_for(told)
+        told.send(bytes(memory))
+
+
+STOPPED_IN = {"claim": stopped_in_a_claim, "view": stopped_in_a_view}
 
 
 def test_a_stopped_stream_loses_nothing() -> None:

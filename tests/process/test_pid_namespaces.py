@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 import ipc
+from tests.process.family import ROOT
 from tests.process.support import DEATH_NOTICED_SECONDS, Python, is_gone, until
 
 IN_A_NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child")
@@ -89,6 +91,21 @@ def test_both_peers_have_pid_1_and_a_living_one_is_not_dead_while_a_killed_one_i
         assert float(moment) - closed_by_the_kernel < DEATH_NOTICED_SECONDS
         assert receiver.end() == 0
     assert name not in [entry.name for entry in ipc.ls()]
+
+
+@pytest.mark.parametrize("rounds", [10, pytest.param(200, marks=pytest.mark.slow)])
+def test_a_process_that_got_a_dead_ones_pid_is_neither_taken_for_it_nor_dead(rounds: int, ipc_dir: Path) -> None:
+    """Among themselves in a namespace, where pids can be chosen without a race; see pid_reuse.py."""
+    module = [sys.executable, "-m", "tests.process.pid_reuse", str(rounds)]
+    done = subprocess.run(
+        [*IN_A_NAMESPACE, "--mount-proc", *module], check=False, capture_output=True, text=True, cwd=ROOT
+    )
+    if "ns_last_pid" in done.stderr and done.returncode != 0:
+        pytest.skip(f"pids can't be chosen: {done.stderr.strip().splitlines()[-1]}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    print(done.stdout)
+    assert done.stdout.startswith(f"{rounds} rounds, {2 * rounds} pids used again, {8 * rounds - rounds // 2} verdicts")
+    assert list(ipc_dir.iterdir()) == []
 
 
 def test_a_process_in_another_namespace_is_present(name: str) -> None:
