@@ -68,12 +68,13 @@ static const struct {
 
 static bool counting, missing_tmpfile, has_failed;
 static int failing_call, failing_use, failing_errno;
-static int counts[CALLS];
+static int counts[CALLS], bad_closes;
 
 int inject_calls(void) { return CALLS; }
 const char *inject_name(int call) { return calls[call].name; }
 int inject_errno(int call, int i) { return i < MOST_ERRNOS ? calls[call].errnos[i] : 0; }
 int inject_count(int call) { return counts[call]; }
+int inject_bad_closes(void) { return bad_closes; }
 void inject_no_tmpfile(bool missing) { missing_tmpfile = missing; }
 
 int inject_find(const char *name)
@@ -88,6 +89,7 @@ void inject_begin(int call, int nth, int error)
 {
     memset(counts, 0, sizeof counts);
     has_failed = false;
+    bad_closes = 0;
     failing_call = call;
     failing_use = nth;
     failing_errno = error;
@@ -150,6 +152,8 @@ int close(int fd)
 {
     NEXT(close_call, "close")
     const int rc = real(fd);
+    if (counting && rc != 0 && errno == EBADF)
+        bad_closes++;
     return rc == 0 && inject_fails(CLOSE) ? -1 : rc;
 }
 

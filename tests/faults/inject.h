@@ -14,6 +14,8 @@ void inject_begin(int call, int nth, int error);
 /* The end of that: did it fail?  The counts stay. */
 bool inject_end(void);
 int inject_count(int call);
+/* How often a descriptor was closed meanwhile that was not open: it may be somebody else's by then. */
+int inject_bad_closes(void);
 
 /* From now on there is no O_TMPFILE. */
 void inject_no_tmpfile(bool missing);

@@ -139,8 +139,11 @@ def provoked(operation: Operation, scene: Scene, failed: Combination) -> str:
     except BaseException as error:
         if not inject.inject_end() or not says_so(error, failed):
             raise
-        return "raised"
-    return "worked" if inject.inject_end() else "not met"
+        outcome = "raised"
+    else:
+        outcome = "worked" if inject.inject_end() else "not met"
+    assert inject.inject_bad_closes() == 0, "a descriptor was closed twice"
+    return outcome
 
 
 def attempt(operation: Operation, failed: Combination) -> int:

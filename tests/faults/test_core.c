@@ -3,7 +3,7 @@
  * Which calls an operation makes is not written down here: it runs once and they are counted.  Then, for each of them,
  * for each errno that inject.c thinks plausible and for n up to 3, in a fresh process:
  *
- *   - the operation says so by that errno, or by the verdict that it stands for (below), or has got by without the call;
+ *   - the operation says so by that errno, or by the verdict that it stands for, or may get by without the call (tables below);
  *   - whatever it says is true: success means that what it made works, failure means that it has left nothing:
  *     no descriptor, mapping, block of the heap, lock or name (stock.c), no end that looks taken;
  *   - right afterwards the same operation works.
@@ -44,6 +44,47 @@ static bool says_so(int rc, const char *call, int error)
     return false;
 }
 
+/* Failures that an operation may get by without a word, and why.  0: any errno; NULL: any operation, any call. */
+static const struct {
+    const char *call;
+    int error;
+    const char *operation; /* a part of its name */
+} got_by[] = {
+    { "close", 0, NULL },               /* it has closed, and nothing was written that could be lost */
+    { "futex wait", 0, NULL },          /* every return means: look again */
+    { "futex wake", 0, NULL },          /* the sleeper looks again at the end of its slice */
+    { "membarrier", 0, NULL },          /* fences, or a second look, instead */
+    { "stat", 0, NULL },                /* the time namespace is unknown */
+    { "open", EINTR, NULL },            /* called again, as are the next three */
+    { "lock", EINTR, NULL },
+    { "getrandom", EINTR, NULL },
+    { "posix_fallocate", EINTR, NULL },
+    { "memfd_create", EINVAL, NULL },   /* Linux before 6.3: tried with fewer flags */
+    { "linkat", EEXIST, NULL },         /* and then there was nobody: tried again */
+    { "renameat2", EEXIST, NULL },
+    { "renameat2", ENOENT, NULL },      /* somebody has collected what was unfinished: made again */
+    { "open", ENOENT, "create " },
+    { "lstat", ENOENT, "create over" }, /* the orphan has gone by itself */
+    { "unlink", ENOENT, "create over" },
+    { "lstat", ENOENT, "attach" },      /* the name was replaced: opened anew */
+    { "lock", EAGAIN, "attach" },       /* it is being removed: tried again */
+    { "lock", EAGAIN, "orphan" },       /* somebody else is at the name: tried again */
+    { "lock", EAGAIN, "unlink" },
+    { "lock", EAGAIN, "O_TMPFILE" },
+    { NULL, 0, "close" },               /* what it can't remove is an orphan */
+    { NULL, 0, "fork" },                /* the child has no claim until it uses the end */
+};
+
+static bool may_get_by(const struct operation *op, const char *call, int error)
+{
+    for (size_t i = 0; i < sizeof got_by / sizeof got_by[0]; i++)
+        if ((got_by[i].call == NULL || strcmp(got_by[i].call, call) == 0) &&
+            (got_by[i].error == 0 || got_by[i].error == error) &&
+            (got_by[i].operation == NULL || strstr(op->name, got_by[i].operation) != NULL))
+            return true;
+    return false;
+}
+
 static int acted(const struct operation *op)
 {
     const int rc = op->act();
@@ -64,7 +105,9 @@ static void attempt(const struct operation *op, int call, int nth, int error)
         _exit(UNUSED);
     if (rc < 0 && !says_so(rc, inject_name(call), error))
         check_failed_is(op->name, 0, "the result", rc, IPCR_FROM_ERRNO(error));
+    CHECK_IS(inject_bad_closes(), 0);
     if (rc == IPCR_OK) {
+        CHECK(may_get_by(op, inject_name(call), error));
         op->prove();
         op->undo();
     }
