@@ -138,10 +138,12 @@ static inline bool step(struct ipcr_end *e, const struct ipcr_record_view *view)
     return !ipcr_end_drained(e);
 }
 
-/* Nothing has been released since. */
+/* Nothing has been released since.  The write position goes back as well: what was checked against a later position
+ * may be more than a ring's length ahead of this one. */
 static void step_back(struct ipcr_end *e, const struct ipcr_ring_reader *before)
 {
     e->reader.position = before->position;
+    e->reader.cached_write = before->cached_write;
     e->reader.sequence = before->sequence;
     e->reader.bytes = before->bytes;
 }
