@@ -25,6 +25,7 @@ MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 .PHONY: help preflight demo build test check lint format types native asan tsan asan-python stress bench wheel clean \
         model mutants wakes spin
+        model mutants hostile hostile-stress hostile-planted
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -209,6 +210,52 @@ build/faults/core: build/faults/inject.so $(CORE) $(FAULTS) $(HEADERS) $(wildcar
 faults: build/faults/core build/faults/inject.so $(VENV)/have-native $(VENV)/have-test ## make every system call fail, in C and from Python
 	@build/faults/core
 	@$(PY) -m pytest tests/faults -m "not stress" -s $(ARGS)
+# --- hostile memory: the core over memory that a peer writes at any time (tests/fuzz; docs/testing/hostile.md) -------
+# With clang and its runtime it is libFuzzer that finds the inputs, without them a driver that changes seeds at random.
+
+RUNS      ?= $(if $(FUZZER),1000000,300000)
+FUZZER    := $(shell printf 'int LLVMFuzzerTestOneInput(void){return 0;}' | clang -fsanitize=fuzzer,address,undefined \
+               -x c - -o /dev/null 2>/dev/null && echo libfuzzer)
+fuzz_core := $(filter-out native/os.c native/fast_%.c,$(CORE))
+fuzz_own  := $(filter-out tests/fuzz/driver.c tests/fuzz/seeds.c tests/fuzz/loads.c,$(wildcard tests/fuzz/*.c))
+FUZZED    := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -Itests/fuzz
+fuzz_objects = $(fuzz_core:native/%.c=build/fuzz/$(1)/core-%.o) $(fuzz_own:tests/fuzz/%.c=build/fuzz/$(1)/%.o)
+
+define fuzzed
+build/fuzz/$(1)/core-%.o: native/%.c $(HEADERS) $(wildcard tests/fuzz/*.h) | preflight
+	@mkdir -p $$(@D)
+	@$(2) $(STRICT) $(FUZZED) $(3) -include tests/fuzz/watched_atomics.h -c $$< -o $$@
+
+build/fuzz/$(1)/%.o: tests/fuzz/%.c $(HEADERS) $(wildcard tests/fuzz/*.h) | preflight
+	@mkdir -p $$(@D)
+	@$(2) $(STRICT) $(FUZZED) $(3) -c $$< -o $$@
+
+# what every access goes through needs no watching itself
+build/fuzz/$(1)/watch.o build/fuzz/$(1)/kernel.o: build/fuzz/$(1)/%.o: tests/fuzz/%.c $(HEADERS) $(wildcard tests/fuzz/*.h) | preflight
+	@mkdir -p $$(@D)
+	@$(2) $(STRICT) -O2 -c $$< -o $$@
+endef
+$(eval $(call fuzzed,gcc,$$(CC),))
+$(eval $(call fuzzed,clang,clang,-fsanitize=fuzzer-no-link))
+
+build/fuzz/driver build/fuzz/seeds build/fuzz/loads: build/fuzz/%: build/fuzz/gcc/%.o $(call fuzz_objects,gcc)
+	@$(CC) $(STRICT) $(FUZZED) $^ -lpthread -o $@
+
+build/fuzz/libfuzzer: $(call fuzz_objects,clang)
+	@clang $(FUZZED) -fsanitize=fuzzer $^ -lpthread -o $@
+
+build/fuzz/corpus: build/fuzz/seeds
+	@rm -rf $@ && mkdir -p $@ && build/fuzz/seeds $@
+
+hostile: build/fuzz/$(or $(FUZZER),driver) build/fuzz/corpus build/fuzz/loads ## arbitrary segments, RUNS=1000000 of them
+	@build/fuzz/loads
+	@sh tests/fuzz/run.sh $< runs $(RUNS)
+
+hostile-stress: build/fuzz/$(or $(FUZZER),driver) build/fuzz/corpus ## the same for MINUTES=30
+	@sh tests/fuzz/run.sh $< minutes $(MINUTES)
+
+hostile-planted: build/fuzz/corpus $(VENV)/have-dev ## known bugs, planted one by one: hostile must find each
+	@$(PY) tests/fuzz/planted.py --compiler $(CC) $(ARGS)
 
 clean: ## remove everything that make made
 	rm -rf .venv .venv-* build dist ipc_rings.egg-info .benchmarks .hypothesis ipc/_core/*.so

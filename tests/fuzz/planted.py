@@ -1,0 +1,168 @@
+"""Plant known bugs in the core one by one, and see whether fuzzing hostile memory finds each.
+
+Each is what a careless change could do: a check left out, a word fetched twice, a loop without a bound.  All must be
+found, or the fuzzer checks less than it says.  Prints a table: the bug, how it was found, after how many inputs.
+
+    python tests/fuzz/planted.py [--compiler gcc] [--runs 200000] [WORD...]     only those whose names have the words
+
+It uses the driver (no libFuzzer needed), so that it can be had wherever there is a C compiler.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+NATIVE = ROOT / "native"
+FUZZ = ROOT / "tests" / "fuzz"
+CORPUS = ROOT / "build" / "fuzz" / "corpus"
+NOT_FUZZED = {"os.c", "fast_calls.c", "fast_ends.c"}
+NOT_LINKED = {"seeds.c", "loads.c"}
+UNWATCHED = ("watch.c", "kernel.c")
+FLAGS = "-std=c11 -D_GNU_SOURCE -g1 -O1 -fno-omit-frame-pointer -w".split()
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A text of the core that stands there once, and what stands there instead."""
+
+    name: str
+    file: str
+    right: str
+    wrong: str
+
+
+LENGTH_CHECK = """    if (length > there - IPCR_RECORD_HEADER)
+        return IPCR_CORRUPT;
+"""
+
+BUGS = (
+    Bug("record length unchecked", "ring.h", LENGTH_CHECK, ""),
+    Bug("record length checked without its header", "ring.h", "if (length > there - IPCR_RECORD_HEADER)",
+        "if (length > there)"),
+    Bug("record length fetched twice", "ring.h", "out->length = length;",
+        "out->length = load_relaxed64(&record->length);"),
+    Bug("record info fetched twice", "ring.h", "out->info = load_relaxed64(&record->info);",
+        "out->info = load_relaxed64(&record->info) | load_relaxed64(&record->info);"),
+    Bug("write position: bound unchecked", "ring.h", "if (there > r->capacity || (write & 7) != 0)",
+        "if ((write & 7) != 0)"),
+    Bug("write position: parity unchecked", "ring.h", "if (there > r->capacity || (write & 7) != 0)",
+        "if (there > r->capacity)"),
+    Bug("write position fetched twice", "ring.h", "r->cached_write = write;",
+        "r->cached_write = load_acquire64(&r->peer->position);"),
+    Bug("room for a record's header unchecked", "ring.h", """    if (there < IPCR_RECORD_HEADER)
+        return IPCR_CORRUPT;
+""", ""),
+    Bug("read position: bound unchecked", "ring.h", "if (used > w->capacity || (read & 7) != 0)",
+        "if ((read & 7) != 0)"),
+    Bug("read position: parity unchecked", "ring.h", "if (used > w->capacity || (read & 7) != 0)",
+        "if (used > w->capacity)"),
+    Bug("read position fetched twice", "ring.h", "w->cached_read = read;",
+        "w->cached_read = load_acquire64(&w->peer->position);"),
+    Bug("positions unchecked when an end is taken", "ring.c",
+        "return write - read <= capacity && ((write | read) & 7) == 0 ? IPCR_OK : IPCR_CORRUPT;",
+        "return write + read + capacity != 1 ? IPCR_OK : IPCR_CORRUPT;"),
+    Bug("a third mark looked for", "ring.c", "for (uint32_t i = 0; i < 2; i++)", "for (uint32_t i = 0; i < 3; i++)"),
+    Bug("a snapshot of the marks without a bound", "stats.c", "for (int i = 0; i < SNAPSHOT_TRIES; i++)", "for (;;)"),
+    Bug("a batch that stays keeps the later write position", "receiving.c",
+        "    e->reader.cached_write = before->cached_write;\n", ""),
+    Bug("the capacity read again from the segment", "receiving.c",
+        "e->lent_payload = e->segment->data + (e->reader.position & e->reader.mask)",
+        "e->lent_payload = e->segment->data + (e->reader.position & (e->segment->header->geometry.capacity - 1))"),
+    Bug("a file shorter than it says", "segment.c", "facts->size < out->total_bytes ||", ""),
+    Bug("a state that there is not is handed on", "ends.c", """    default:
+        return IPCR_CORRUPT;
+    }
+    const int rc = ipcr_probe""", """    default:
+        return -(int)state;
+    }
+    const int rc = ipcr_probe"""),
+    Bug("a receiver's lock is kept after close", "ends.c", "    ipcr_hold_drop(&e->claim);\n", ""),
+    Bug("a receiver stores into the ring", "ring.h", "    out->info = load_relaxed64(&record->info);\n",
+        "    out->info = load_relaxed64(&record->info);\n    store_relaxed64((ipcr_word64 *)&record->info, 0);\n"),
+)  # fmt: skip
+
+
+def compile_all(where: Path, native: Path, compiler: str, sources: list[Path], extra: list[str]) -> list[Path]:
+    """Compile sources against the headers in `native`."""
+    objects = []
+    for source in sources:
+        out = where / f"{source.parent.name}-{source.stem}.o"
+        command = [compiler, *FLAGS, *extra, f"-I{native}", f"-I{FUZZ}", "-c", str(source), "-o", str(out)]
+        subprocess.run(command, check=True, cwd=where)
+        objects.append(out)
+    return objects
+
+
+def build(where: Path, native: Path, compiler: str) -> Path:
+    core = sorted(path for path in native.glob("*.c") if path.name not in NOT_FUZZED)
+    own = sorted(path for path in FUZZ.glob("*.c") if path.name not in {*NOT_LINKED, *UNWATCHED})
+    watched = ["-include", str(FUZZ / "watched_atomics.h")]
+    objects = compile_all(where, native, compiler, core, [*SANITIZERS, *watched])
+    objects += compile_all(where, native, compiler, own, SANITIZERS)
+    objects += compile_all(where, native, compiler, [FUZZ / name for name in UNWATCHED], [])
+    driver = where / "driver"
+    subprocess.run([compiler, *SANITIZERS, *map(str, objects), "-lpthread", "-o", str(driver)], check=True)
+    return driver
+
+
+def plant(bug: Bug, native: Path) -> None:
+    native.mkdir()
+    for path in NATIVE.glob("*.[ch]"):
+        text = path.read_text(encoding="utf-8")
+        if path.name == bug.file:
+            if text.count(bug.right) != 1:
+                raise SystemExit(f"planted.py: '{bug.name}' does not fit {bug.file} any more")
+            text = text.replace(bug.right, bug.wrong)
+        (native / path.name).write_text(text, encoding="utf-8")
+
+
+def verdict(output: str) -> str:
+    """What the driver says that it found, in a few words."""
+    for pattern in (r"VIOLATION: (?!signal)(.*)", r"AddressSanitizer: (\S+)", r"(runtime error: .*)"):
+        found = re.search(pattern, output)
+        if found:
+            return found.group(1)
+    return "nothing that it could name"
+
+
+def try_out(bug: Bug, compiler: str, runs: int) -> tuple[Bug, str, int]:
+    """(bug, how it was found or "", after how many inputs)."""
+    with tempfile.TemporaryDirectory(prefix="ipc-planted-") as made:
+        where = Path(made)
+        plant(bug, where / "native")
+        driver = build(where, where / "native", compiler)
+        seeds = [str(path) for path in sorted(CORPUS.iterdir())]
+        command = [str(driver), "--runs", str(runs), "--failed", str(where / "failed"), *seeds]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
+    inputs = re.search(r"(\d+) inputs", done.stdout + done.stderr)
+    return bug, verdict(done.stdout + done.stderr) if done.returncode else "", int(inputs.group(1)) if inputs else 0
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    arguments.add_argument("words", nargs="*")
+    arguments.add_argument("--compiler", default="gcc")
+    arguments.add_argument("--runs", type=int, default=200_000)
+    arguments.add_argument("--jobs", type=int, default=2)
+    given = arguments.parse_args()
+    bugs = [bug for bug in BUGS if all(word in bug.name for word in given.words)]
+    missed = 0
+    with ThreadPoolExecutor(given.jobs) as pool:
+        for bug, how, inputs in pool.map(lambda one: try_out(one, given.compiler, given.runs), bugs):
+            missed += not how
+            print(f"{bug.name:<52} {inputs:>7}  {how or 'NOT FOUND'}", flush=True)
+    print(f"{len(bugs) - missed} of {len(bugs)} planted bugs found")
+    return 1 if missed or not bugs else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
