@@ -26,6 +26,7 @@ MAKEFLAGS += --no-builtin-rules
 .PHONY: help preflight demo build test check lint format types native asan tsan asan-python stress bench wheel clean \
         model mutants wakes spin
         model mutants hostile hostile-stress hostile-planted
+        model mutants hostile hostile-stress hostile-planted closes coverage
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -256,6 +257,23 @@ hostile-stress: build/fuzz/$(or $(FUZZER),driver) build/fuzz/corpus ## the same 
 
 hostile-planted: build/fuzz/corpus $(VENV)/have-dev ## known bugs, planted one by one: hostile must find each
 	@$(PY) tests/fuzz/planted.py --compiler $(CC) $(ARGS)
+
+closes: build/asan/test_close_races ## R41: close against everything, CLOSES=100000 times, under AddressSanitizer
+	@IPC_CLOSES=$(or $(CLOSES),100000) build/asan/test_close_races
+
+# --- coverage of the core by the C tests and by hostile memory (docs/testing/coverage.md) ------------------------------
+
+cover_flags := -O0 --coverage
+COVER_LINES    ?= 95
+COVER_BRANCHES ?= 90
+$(eval $(call flavour,cover))
+
+coverage: $(CTESTS:tests/native/%.c=build/cover/%) $(VENV)/have-dev ## lines and branches of the core that the C tests run
+	@find build/cover -name '*.gcda' -delete
+	@for test in $(filter build/cover/%,$^); do echo "==> $$test"; $(runner) $$test >build/cover/log || { cat build/cover/log; exit 1; }; done
+	@$(PY) -m gcovr --root . --filter native/ --exclude native/fast_ends.c --object-directory build/cover \
+	    --merge-mode-functions merge-use-line-min --json build/cover/coverage.json --txt-metric branch --txt build/cover/branches.txt \
+	    --fail-under-line $(COVER_LINES) --fail-under-branch $(COVER_BRANCHES) $(ARGS)
 
 clean: ## remove everything that make made
 	rm -rf .venv .venv-* build dist ipc_rings.egg-info .benchmarks .hypothesis ipc/_core/*.so

@@ -1015,85 +1015,13 @@ static void a_successor_that_finds_garbage_does_not_take_the_end(void)
     ipcr_segment_release(s);
 }
 
-/* --- R41: both ends closed at once, by other threads, in the middle of traffic ------------------------------ */
+/* --- two threads at one handle; closing is in test_close_races.c ------------------------------------------------ */
 
 struct contest {
     pthread_barrier_t start, end;
     struct ipcr_end *w, *r;
     bool over;
 };
-
-static void *contest_send(void *arg)
-{
-    struct contest *c = arg;
-    for (;;) {
-        pthread_barrier_wait(&c->start);
-        if (c->over)
-            return NULL;
-        int rc;
-        do
-            rc = send_until(c->w, "abcdefgh", 8, IPCR_FOREVER);
-        while (rc == IPCR_OK);
-        CHECK(rc == IPCR_CLOSED || rc == IPCR_END_OF_CHANNEL);
-        pthread_barrier_wait(&c->end);
-    }
-}
-
-static void *contest_receive(void *arg)
-{
-    struct contest *c = arg;
-    static char out[IPCR_SMALL];
-    for (;;) {
-        pthread_barrier_wait(&c->start);
-        if (c->over)
-            return NULL;
-        int64_t rc = 0;
-        do
-            rc = ipcr_recv_wait(c->r, out, IPCR_FOREVER, rc == IPCR_AGAIN);
-        while (rc >= 0 || rc == IPCR_AGAIN);
-        CHECK(rc == IPCR_CLOSED || rc == IPCR_END_OF_CHANNEL);
-        pthread_barrier_wait(&c->end);
-    }
-}
-
-static void *contest_close(void *arg)
-{
-    struct contest *c = arg;
-    for (;;) {
-        pthread_barrier_wait(&c->start);
-        if (c->over)
-            return NULL;
-        ipcr_end_close(c->r, true);
-        pthread_barrier_wait(&c->end);
-    }
-}
-
-static void both_ends_may_be_closed_at_once_in_the_middle_of_traffic(void)
-{
-    struct contest c = { .over = false };
-    pthread_t threads[3];
-    CHECK(pthread_barrier_init(&c.start, NULL, 4) == 0 && pthread_barrier_init(&c.end, NULL, 4) == 0);
-    CHECK(pthread_create(&threads[0], NULL, contest_send, &c) == 0);
-    CHECK(pthread_create(&threads[1], NULL, contest_receive, &c) == 0);
-    CHECK(pthread_create(&threads[2], NULL, contest_close, &c) == 0);
-    for (int round = 0; round < FEWER(5000, 700); round++) {
-        struct ipcr_segment *s = anonymous(CAPACITY, 0);
-        c.w = taken(s, IPCR_SENDER);
-        c.r = taken(s, IPCR_RECEIVER);
-        ipcr_segment_release(s);
-        pthread_barrier_wait(&c.start);
-        ipcr_end_close(c.w, true);
-        pthread_barrier_wait(&c.end);
-        ipcr_end_free(c.w);
-        ipcr_end_free(c.r);
-    }
-    c.over = true;
-    pthread_barrier_wait(&c.start);
-    for (int i = 0; i < 3; i++)
-        CHECK(pthread_join(threads[i], NULL) == 0);
-    pthread_barrier_destroy(&c.start);
-    pthread_barrier_destroy(&c.end);
-}
 
 /* Two threads use an untaken end for the first time: one of them takes it, and it is whole. */
 static void *first_use(void *arg)
@@ -1187,8 +1115,6 @@ int main(void)
     run("garbage from the peer poisons the handle", garbage_from_the_peer_poisons_the_handle);
     run("a peer state that is none is corrupt", a_peer_state_that_is_none_is_corrupt);
     run("a successor that finds garbage does not take the end", a_successor_that_finds_garbage_does_not_take_the_end);
-    run("both ends may be closed at once in the middle of traffic",
-        both_ends_may_be_closed_at_once_in_the_middle_of_traffic);
     run("two threads may race for the first use", two_threads_may_race_for_the_first_use);
     return check_finish();
 }
