@@ -263,7 +263,7 @@ closes: build/asan/test_close_races ## R41: close against everything, CLOSES=100
 
 # --- coverage of the core by the C tests and by hostile memory (docs/testing/coverage.md) ------------------------------
 
-cover_flags := -O0 --coverage
+cover_flags := -O0 --coverage -fprofile-update=atomic
 COVER_LINES    ?= 95
 COVER_BRANCHES ?= 90
 $(eval $(call flavour,cover))
