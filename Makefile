@@ -258,12 +258,17 @@ hostile-stress: build/fuzz/$(or $(FUZZER),driver) build/fuzz/corpus ## the same 
 hostile-planted: build/fuzz/corpus $(VENV)/have-dev ## known bugs, planted one by one: hostile must find each
 	@$(PY) tests/fuzz/planted.py --compiler $(CC) $(ARGS)
 
+# tests/native/test_failing_calls.c stands between the core and libc
+FAILING := open fcntl fstat lstat stat fchmod memfd_create posix_fallocate linkat renameat2 unlink getrandom syscall mmap \
+           madvise sched_getaffinity pthread_create malloc calloc aligned_alloc
+build/%/test_failing_calls: private STRICT += $(FAILING:%=-Wl,--wrap=%)
+
 closes: build/asan/test_close_races ## R41: close against everything, CLOSES=100000 times, under AddressSanitizer
 	@IPC_CLOSES=$(or $(CLOSES),100000) build/asan/test_close_races
 
 # --- coverage of the core by the C tests and by hostile memory (docs/testing/coverage.md) ------------------------------
 
-cover_flags := -O0 --coverage -fprofile-update=atomic
+cover_flags := -O0 --coverage -fprofile-update=atomic -DIPC_COVERAGE
 COVER_LINES    ?= 95
 COVER_BRANCHES ?= 90
 $(eval $(call flavour,cover))
