@@ -26,7 +26,7 @@ CORPUS = ROOT / "build" / "fuzz" / "corpus"
 NOT_FUZZED = {"os.c", "fast_calls.c", "fast_ends.c"}
 NOT_LINKED = {"seeds.c", "loads.c"}
 UNWATCHED = ("watch.c", "kernel.c")
-FLAGS = "-std=c11 -D_GNU_SOURCE -g1 -O1 -fno-omit-frame-pointer -w".split()
+FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-g1", "-O1", "-fno-omit-frame-pointer", "-w"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 

@@ -113,7 +113,7 @@ def receiving(rx: ipc.Receiver[Any], dice: random.Random) -> Callable[[], object
     return dice.choice(
         (
             lambda: rx.recv(0.02),
-            lambda: rx.try_recv(),
+            rx.try_recv,
             lambda: rx.recv_many(20, 0.02),
             lambda: rx.recv_envelope(0.02),
             lambda: view(rx),
