@@ -269,6 +269,8 @@ closes: build/asan/test_close_races ## R41: close against everything, CLOSES=100
 # --- coverage of the core by the C tests and by hostile memory (docs/testing/coverage.md) ------------------------------
 
 cover_flags := -O0 --coverage -fprofile-update=atomic -DIPC_COVERAGE
+GCOVR := $(PY) -m gcovr --root . --filter native/ --exclude native/fast_ends.c \
+         --merge-mode-functions merge-use-line-min --gcov-suspicious-hits-threshold 0
 COVER_LINES    ?= 95
 COVER_BRANCHES ?= 90
 $(eval $(call flavour,cover))
@@ -276,9 +278,10 @@ $(eval $(call flavour,cover))
 coverage: $(CTESTS:tests/native/%.c=build/cover/%) $(VENV)/have-dev ## lines and branches of the core that the C tests run
 	@find build/cover -name '*.gcda' -delete
 	@for test in $(filter build/cover/%,$^); do echo "==> $$test"; $(runner) $$test >build/cover/log || { cat build/cover/log; exit 1; }; done
-	@$(PY) -m gcovr --root . --filter native/ --exclude native/fast_ends.c --object-directory build/cover \
-	    --merge-mode-functions merge-use-line-min --gcov-suspicious-hits-threshold 0 --json build/cover/coverage.json --txt-metric branch --txt build/cover/branches.txt \
-	    --fail-under-line $(COVER_LINES) --fail-under-branch $(COVER_BRANCHES) $(ARGS)
+	@$(GCOVR) --object-directory build/cover --json build/cover/coverage.json
+	@$(GCOVR) --add-tracefile build/cover/coverage.json --txt-metric line --txt -
+	@$(GCOVR) --add-tracefile build/cover/coverage.json --txt-metric branch --txt - \
+	    --fail-under-line $(COVER_LINES) --fail-under-branch $(COVER_BRANCHES)
 
 clean: ## remove everything that make made
 	rm -rf .venv .venv-* build dist ipc_rings.egg-info .benchmarks .hypothesis ipc/_core/*.so
