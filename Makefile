@@ -23,10 +23,8 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .SECONDARY:
 .DEFAULT_GOAL := help
-.PHONY: help preflight demo build test check lint format types native asan tsan asan-python stress bench wheel clean \
-        model mutants wakes spin
-        model mutants hostile hostile-stress hostile-planted
-        model mutants hostile hostile-stress hostile-planted closes coverage
+.PHONY: help preflight demo build test check prove lint format types native asan tsan asan-python stress bench wheel \
+        clean model mutants crash crash-long wakes spin hostile hostile-stress hostile-planted closes coverage faults
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -178,7 +176,7 @@ crash-long: ## the same with real deaths only, compiled by whatever compilers th
 	    done; \
 	done
 
-.PHONY: crash crash-long
+
 # --- waiting without a safety net (tests/waiting), and the protocols as Spin models (tests/spin) ----------------------
 
 SECONDS ?= 60
