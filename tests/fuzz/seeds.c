@@ -255,6 +255,29 @@ static void hostile_ones(void)
     }
 }
 
+/* What was found before, and takes more than luck to find again: tests/native/test_hostile_words.c tells the story. */
+static void found_ones(void)
+{
+    static const uint8_t send_one_and_see_it[] = { OP_SEND_MANY, 0, 0, 1, 5, 0, OP_PEEK, OP_TAKE_BACK, 1 };
+    static const uint8_t take_none_of_the_run[] = { OP_RECV_MANY, 0xff, 0x3f, 15, 0, 0, OP_PEEK };
+    const uint64_t second = ipcr_record_bytes(5), page = ipcr_os_page_bytes(), at = page + second;
+    const uint64_t record[2] = { ipcr_max_length(page), IPCR_INFO(0, IPCR_PICKLE) }, position = second + page;
+    seed_bytes = 0;
+    put8(0);
+    put(send_one_and_see_it, sizeof send_one_and_see_it);
+    put8(OP_BYTES);
+    put8((uint8_t)at);
+    put8((uint8_t)(at >> 8));
+    put8(sizeof record);
+    put(record, sizeof record);
+    put8(OP_WORD);
+    put8(0);
+    put8(0x80);
+    put(&position, sizeof position);
+    put(take_none_of_the_run, sizeof take_none_of_the_run);
+    keep();
+}
+
 /* Files as such: a real segment of each state, and what is none. */
 static void files(void)
 {
@@ -278,6 +301,7 @@ int main(int argc, char **argv)
     directory = argv[1];
     honest_ones();
     hostile_ones();
+    found_ones();
     files();
     printf("%u seeds\n", written);
     return 0;
