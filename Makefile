@@ -24,7 +24,8 @@ MAKEFLAGS += --no-builtin-rules
 .SECONDARY:
 .DEFAULT_GOAL := help
 .PHONY: help preflight demo build test check prove lint format types native asan tsan asan-python stress bench wheel \
-        clean model mutants crash crash-long wakes spin hostile hostile-stress hostile-planted closes coverage faults
+        clean model mutants crash crash-long wakes spin hostile hostile-stress hostile-planted closes coverage faults \
+        check-core check-python stress-core stress-python flakes
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -61,15 +62,54 @@ build: $(VENV)/have-native ## compile the extension in place
 test: $(VENV)/have-native $(VENV)/have-test ## build, then the fast tests (IPC_PURE_CFFI=1: without the accelerator)
 	@$(PY) -m pytest -m "not slow and not stress" $(ARGS)
 
-check: lint types native asan tsan $(VENV)/have-native $(VENV)/have-test ## everything that must hold before a commit
-	@$(PY) -m pytest -m "not stress" $(ARGS)
-	@IPC_PURE_CFFI=1 $(PY) -m pytest -m "not slow and not stress" $(ARGS)
+# What is the same with and without the accelerator need not be tested twice in `check` (`make test IPC_PURE_CFFI=1` does).
+ONE_PATH := tests/unit/test_benchmark*.py tests/unit/test_cgroup.py tests/unit/test_structure.py tests/history \
+            tests/model tests/crash tests/faults tests/fuzz tests/spin tests/process/test_demo.py tests/process/test_examples.py
+
+check: lint types $(VENV)/have-native $(VENV)/have-test ## everything that must hold before a commit, on two cores
+	@$(MAKE) --no-print-directory --jobs=2 check-core check-python
+
+check-core: # one after the other, beside check-python
+	@$(MAKE) --no-print-directory native
+	@$(MAKE) --no-print-directory asan
+	@$(MAKE) --no-print-directory tsan
+	@$(MAKE) --no-print-directory model SCHEDULES=100000
+	@$(MAKE) --no-print-directory hostile
+	@$(MAKE) --no-print-directory wakes SECONDS=30
+	@$(MAKE) --no-print-directory mutants ARGS="--commits 20 --minutes 5"
+
+check-python:
+	@$(MAKE) --no-print-directory test
+	@IPC_PURE_CFFI=1 $(PY) -m pytest -q -m "not slow and not stress" $(addprefix --ignore-glob=*/,$(ONE_PATH))
+	@$(PY) -m pytest -m "slow and not stress and not packaging"
+
+prove: $(VENV)/have-native $(VENV)/have-test $(VENV)/have-dev ## all mutants, every planted bug, a soak of 10 minutes, coverage
+	@$(MAKE) --no-print-directory mutants
+	@$(PY) -m tests.model.planted
+	@$(MAKE) --no-print-directory hostile-planted
+	@$(PY) -m tests.storm.planted
+	@$(MAKE) --no-print-directory coverage
+	@IPC_SOAK_MINUTES=10 $(PY) -m pytest tests/storm -m stress -k soak --timeout=0
 
 asan-python: $(VENV)/have-native $(VENV)/have-test ## the Python tests over a core and accelerator with sanitizers
 	@sh tools/asan-python.sh $(PY) $(ARGS)
 
-stress: $(VENV)/have-native $(VENV)/have-test ## stress tests, for MINUTES=30
-	@IPC_STRESS_MINUTES=$(MINUTES) $(PY) -m pytest -m stress --timeout=0 $(ARGS)
+# Each part has its share of the minutes: exploring, hostile memory, and what runs in Python.
+stress: $(VENV)/have-native $(VENV)/have-test ## the longer tools, for MINUTES=30 in all
+	@$(MAKE) --no-print-directory --jobs=2 stress-core stress-python
+
+stress-core:
+	@$(MAKE) --no-print-directory hostile-stress MINUTES=$$(( ($(MINUTES) + 2) / 3 ))
+	@$(MAKE) --no-print-directory model SCHEDULES=10000000 MODEL_ARGS="--minutes $$(( ($(MINUTES) + 2) / 3 ))"
+	@$(MAKE) --no-print-directory wakes SECONDS=$$(( $(MINUTES) * 20 ))
+
+stress-python:
+	@IPC_STRESS_MINUTES=$$(( ($(MINUTES) + 2) / 3 )) $(PY) -m pytest -m stress --timeout=0 $(ARGS)
+	@$(MAKE) --no-print-directory flakes TIMES=$$(( ($(MINUTES) + 29) / 30 ))
+
+TIMES ?= 20
+flakes: $(VENV)/have-native $(VENV)/have-test ## the fast tests TIMES=20 in a row: none may fail once
+	@for n in $$(seq $(TIMES)); do echo "==> $$n of $(TIMES)"; $(PY) -m pytest -q -m "not slow and not stress" || exit 1; done
 
 lint: $(VENV)/have-dev ## ruff: rules and format
 	@$(PY) -m ruff check .
