@@ -163,15 +163,20 @@ $(foreach verb,native asan tsan,$(eval $(call flavour,$(verb))))
 
 SCHEDULES ?= 8000
 MODELLED  := $(filter-out native/os.c native/fast_%.c,$(sort $(wildcard native/*.c)))
-MODEL     := $(STRICT) -O1 -U_FORTIFY_SOURCE -Itests/model -include tests/model/atomics.h
+MODEL     := $(STRICT) -U_FORTIFY_SOURCE -Itests/model -include tests/model/atomics.h
+# each plain access calls the explorer, instead of libtsan, which is not linked
+CALLBACKS := -O1 -fPIC -fsanitize=thread --param tsan-instrument-func-entry-exit=0
 
-build/model/core.so: $(MODELLED) $(wildcard native/*.h) tests/model/atomics.h | preflight
+build/model/core/%.o: native/%.c $(wildcard native/*.h) tests/model/atomics.h | preflight
 	@mkdir -p $(@D)
-	@$(CC) $(MODEL) -fPIC -shared -Wl,-z,now,-z,norelro $(MODELLED) -o $@
+	@$(CC) $(MODEL) $(CALLBACKS) -c $< -o $@
+
+build/model/core.so: $(MODELLED:native/%.c=build/model/core/%.o)
+	@$(CC) -shared -Wl,-z,now,-z,norelro $^ -o $@
 
 build/model/explorer: $(wildcard tests/model/*.[ch] native/*.h) | preflight
 	@mkdir -p $(@D)
-	@$(CC) $(MODEL) -rdynamic $(wildcard tests/model/*.c) -ldl -o $@
+	@$(CC) $(MODEL) -O2 -DMODEL_HOST -rdynamic $(wildcard tests/model/*.c) -ldl -o $@
 
 model: build/model/core.so build/model/explorer ## explore SCHEDULES=8000 of each scenario of the protocols
 	@build/model/explorer build/model/core.so --schedules $(SCHEDULES)

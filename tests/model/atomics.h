@@ -20,17 +20,22 @@ typedef struct {
     _Alignas(8) uint64_t now;
 } ipcr_word64;
 
-enum model_order { MODEL_RELAXED, MODEL_ACQUIRE, MODEL_RELEASE, MODEL_ACQ_REL };
+/* MODEL_TORN: a read-modify-write of the strongest order that is not one step; for mutants only. */
+enum model_order { MODEL_RELAXED, MODEL_ACQUIRE, MODEL_RELEASE, MODEL_ACQ_REL, MODEL_TORN };
+enum model_fence { MODEL_LOAD_LOAD = 1, MODEL_STORE_STORE = 2, MODEL_ACQ_REL_FENCE = 3, MODEL_FULL = 4 };
 
 uint64_t model_load(const void *word, unsigned bytes, enum model_order order, const char *file, int line);
 void model_store(void *word, unsigned bytes, uint64_t value, enum model_order order, const char *file, int line);
 uint64_t model_exchange(void *word, unsigned bytes, uint64_t value, enum model_order order, const char *file, int line);
 int model_compare_exchange(void *word, unsigned bytes, uint64_t *expected, uint64_t value, enum model_order order,
                            const char *file, int line);
-void model_fence(const char *file, int line);
+void model_fence(enum model_fence kind, const char *file, int line);
 void model_compiler_fence(void);
 void model_write(void *shared, const void *from, size_t n, const char *file, int line);
 void model_read(void *to, const void *shared, size_t n, const char *file, int line);
+void model_racy_write(void *shared, const void *from, size_t n, const char *file, int line);
+void model_racy_read(void *to, const void *shared, size_t n, const char *file, int line);
+void *model_copy(void *to, const void *from, size_t n);
 
 #define MODEL_HERE __FILE__, __LINE__
 #define load_relaxed32(w) ((uint32_t)model_load((w), 4, MODEL_RELAXED, MODEL_HERE))
@@ -38,18 +43,27 @@ void model_read(void *to, const void *shared, size_t n, const char *file, int li
 #define store_relaxed32(w, v) model_store((w), 4, (v), MODEL_RELAXED, MODEL_HERE)
 #define store_release32(w, v) model_store((w), 4, (v), MODEL_RELEASE, MODEL_HERE)
 #define exchange_acq_rel32(w, v) model_exchange32((w), (v), MODEL_ACQ_REL, MODEL_HERE)
-#define exchange_relaxed32(w, v) model_exchange32((w), (v), MODEL_RELAXED, MODEL_HERE) /* mutants only */
+#define compare_exchange32(w, expected, v) model_compare_exchange32((w), (expected), (v), MODEL_ACQ_REL, MODEL_HERE)
 #define load_relaxed64(w) model_load((w), 8, MODEL_RELAXED, MODEL_HERE)
 #define load_acquire64(w) model_load((w), 8, MODEL_ACQUIRE, MODEL_HERE)
 #define store_relaxed64(w, v) model_store((w), 8, (v), MODEL_RELAXED, MODEL_HERE)
 #define store_release64(w, v) model_store((w), 8, (v), MODEL_RELEASE, MODEL_HERE)
-#define compare_exchange32(w, expected, v) model_compare_exchange32((w), (expected), (v), MODEL_ACQ_REL, MODEL_HERE)
-#define compare_exchange_relaxed32(w, expected, v)                                                                     \
-    model_compare_exchange32((w), (expected), (v), MODEL_RELAXED, MODEL_HERE) /* mutants only */
+#define compare_exchange64(w, expected, v) model_compare_exchange((w), 8, (expected), (v), MODEL_ACQ_REL, MODEL_HERE)
 #define copy_in(shared, src, n) model_write((shared), (src), (n), MODEL_HERE)
 #define copy_out(dst, shared, n) model_read((dst), (shared), (n), MODEL_HERE)
-#define fence_store_load() model_fence(MODEL_HERE)
+#define racy_write(shared, src, n) model_racy_write((shared), (src), (n), MODEL_HERE)
+#define racy_copy(dst, shared, n) model_racy_read((dst), (shared), (n), MODEL_HERE)
+#define fence_store_load() model_fence(MODEL_FULL, MODEL_HERE)
+#define fence_load_load() model_fence(MODEL_LOAD_LOAD, MODEL_HERE)
+#define fence_store_store() model_fence(MODEL_STORE_STORE, MODEL_HERE)
 #define fence_compiler() model_compiler_fence()
+
+/* What mutants.py puts in their places. */
+#define exchange_weak32(w, v, order) model_exchange32((w), (v), (order), MODEL_HERE)
+#define compare_exchange_weak32(w, expected, v, order) model_compare_exchange32((w), (expected), (v), (order), MODEL_HERE)
+#define compare_exchange_weak64(w, expected, v, order)                                                                 \
+    model_compare_exchange((w), 8, (expected), (v), (order), MODEL_HERE)
+#define fence_acq_rel() model_fence(MODEL_ACQ_REL_FENCE, MODEL_HERE)
 
 static inline uint32_t model_exchange32(ipcr_word32 *w, uint32_t v, enum model_order order, const char *file, int line)
 {
@@ -83,6 +97,9 @@ static inline void *model_allocate_zeroed(size_t count, size_t n)
     return p;
 }
 
+#ifndef MODEL_HOST /* the explorer itself */
+#define memcpy(to, from, n) model_copy((to), (from), (n)) /* also of shared memory, when the core attaches */
+
 #define malloc(n) model_allocate(n)
 #define calloc(count, n) model_allocate_zeroed((count), (n))
 #define aligned_alloc(alignment, n) model_allocate(n)
@@ -91,5 +108,6 @@ static inline void *model_allocate_zeroed(size_t count, size_t n)
 #define pthread_mutex_unlock(mutex) model_unlock(mutex)
 #define pthread_self() model_this_thread()
 #define pthread_atfork(before, parent, child) ((void)(before), (void)(parent), (void)(child), 0)
+#endif
 
 #endif

@@ -1,24 +1,30 @@
 /* fibers.c - who runs, one at a time; and time, which passes only when nobody can run. */
 #include "machine.h"
 
-#include <stdio.h>
+#include <setjmp.h>
+#include <sys/mman.h>
 #include <ucontext.h>
 
-#undef malloc
-#undef free
+enum { STACK = 128 * 1024, GUARD = 4096 };
 
 struct fiber model_fibers[FIBERS];
 int model_running;
 uint64_t model_now;
 
 static ucontext_t contexts[FIBERS];
-static char *stacks[FIBERS];
+static jmp_buf saved[FIBERS]; /* where a fiber goes on that has run before; faster than its context */
+static bool has_run[FIBERS];
+static uint8_t *stacks; /* one behind the other, with a page between that faults */
+static int in_process[PROCESSES];
 
 uint64_t model_patience;
 
 void model_fibers_reset(void)
 {
     memset(model_fibers, 0, sizeof model_fibers);
+    memset(has_run, 0, sizeof has_run);
+    memset(in_process, 0, sizeof in_process);
+    has_run[STAGE] = true;
     model_running = STAGE;
     model_fibers[STAGE].state = READY;
     model_fibers[STAGE].process = -1;
@@ -31,29 +37,41 @@ static void begin(int fiber)
     model_block(NULL, UINT64_MAX); /* never comes back */
 }
 
+static uint8_t *stack_of(int fiber)
+{
+    const size_t all = FIBERS * (size_t)(STACK + GUARD);
+    if (stacks == NULL) {
+        stacks = mmap(NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (stacks == MAP_FAILED)
+            abort();
+        for (int i = 0; i < FIBERS; i++)
+            mprotect(stacks + (size_t)i * (STACK + GUARD) + GUARD, STACK, PROT_READ | PROT_WRITE);
+    }
+    return stacks + (size_t)fiber * (STACK + GUARD) + GUARD;
+}
+
+bool model_on_stack(const void *address)
+{
+    const uint8_t *at = address;
+    return stacks != NULL && at >= stacks && at < stacks + FIBERS * (size_t)(STACK + GUARD);
+}
+
 void model_start(int fiber, int process, void (*body)(void))
 {
     struct fiber *f = &model_fibers[fiber];
-    if (stacks[fiber] == NULL)
-        stacks[fiber] = malloc(STACK);
     f->state = READY;
     f->process = process;
     f->body = body;
+    in_process[process]++;
     getcontext(&contexts[fiber]);
-    contexts[fiber].uc_stack.ss_sp = stacks[fiber];
+    contexts[fiber].uc_stack.ss_sp = stack_of(fiber);
     contexts[fiber].uc_stack.ss_size = STACK;
     contexts[fiber].uc_link = NULL;
     makecontext(&contexts[fiber], (void (*)(void))begin, 1, fiber);
     model_fork_knowledge(fiber);
 }
 
-bool model_is_alone(int process)
-{
-    int n = 0;
-    for (int i = 1; i < FIBERS; i++)
-        n += model_fibers[i].state != ABSENT && model_fibers[i].process == process;
-    return n <= 1;
-}
+bool model_is_alone(int process) { return process < 0 || in_process[process] <= 1; }
 
 static void switch_to(int next)
 {
@@ -61,7 +79,12 @@ static void switch_to(int next)
     if (next == before)
         return;
     model_running = next;
-    swapcontext(&contexts[before], &contexts[next]);
+    if (_setjmp(saved[before]) != 0)
+        return;
+    if (has_run[next])
+        _longjmp(saved[next], 1);
+    has_run[next] = true;
+    setcontext(&contexts[next]);
 }
 
 static int candidates(int *found)
@@ -106,6 +129,7 @@ static bool all_over(void)
 static void run_another(void)
 {
     int found[FIBERS], n;
+    model_tick();
     while ((n = candidates(found)) == 0 && model_self()->state != READY) {
         if (all_over()) {
             switch_to(STAGE);

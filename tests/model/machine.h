@@ -3,15 +3,20 @@
  *
  *   explore.c    decides: every "which one?" of the others is a choice, made by depth-first search, at random, or from a
  *                record of an earlier run
+ *   report.c     remembers what a schedule did, and says it when it failed
  *   fibers.c     who runs, who is blocked, who is dead, what time it is
- *   memory.c     what a load may return, and whether plain accesses race
- *   kernel.c     the back end of native/os.h: files, names, locks, mappings, futexes
+ *   memory.c     what a load may return
+ *   races.c      whether plain accesses race
+ *   kernel.c     the state of a small kernel: files, descriptors, locks, mappings
+ *   kernel_os.c  its calls: the back end of native/os.h
  *   processes.c  a copy of the core for each process, and putting everything back before the next schedule
  */
 #ifndef MODEL_MACHINE_H
 #define MODEL_MACHINE_H
 
 #include "atomics.h"
+#include "naming.h"
+#include "registry.h"
 #include "stats.h"
 #include "transfer.h"
 
@@ -24,7 +29,9 @@ enum {
     PROCESSES = 3,
     LOCATIONS = 192, /* shared words that one schedule may touch */
     HISTORY = 96,    /* stores to one of them */
-    STACK = 128 * 1024,
+    ARENA = 65536,   /* what all processes may allocate */
+    WRITABLE = 16384, /* statics of one */
+    ENDLESS = 40000, /* accesses: several times what the longest scenario makes when all goes well */
 };
 
 /* --- explore.c ------------------------------------------------------------------------------------------------ */
@@ -45,7 +52,15 @@ int model_choose_runner(enum choice kind, const int *candidates, int n, int runn
 
 /* The schedule is wrong: say why, with its trace. */
 noreturn void model_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The explorer can't go on: that is not the core's fault. */
+noreturn void model_limit(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void model_tick(void); /* one more access: fails when there is no end to them */
+
+/* --- report.c ------------------------------------------------------------------------------------------------- */
+
 void model_note(const char *what, const void *word, uint64_t value, const char *extra, const char *file, int line);
+void report_begin(void); /* a new schedule */
+void report_trace(void);
 
 /* --- fibers.c ------------------------------------------------------------------------------------------------- */
 
@@ -88,6 +103,7 @@ void model_block(const void *what, uint64_t deadline);
 int model_wake(const void *what, int n); /* how many were woken */
 void model_kill(int process);
 bool model_is_alone(int process);        /* only one fiber ever runs in it */
+bool model_on_stack(const void *address);
 extern uint64_t model_patience;          /* a sleep that would last longer must be ended by a wake-up */
 
 /* --- memory.c ------------------------------------------------------------------------------------------------- */
@@ -98,6 +114,12 @@ void model_full_fence(struct fiber *fiber);
 void model_barrier(void);    /* membarrier of the running fiber */
 void model_drain(void);      /* time passes: no store stays unseen for a millisecond */
 void model_fork_knowledge(int fiber);
+
+/* --- races.c -------------------------------------------------------------------------------------------------- */
+
+void model_races_reset(void);
+void model_check_access(const void *address, size_t n, bool write, bool atomic, const char *file, int line);
+void model_check_free(const void *address, size_t n);
 
 /* --- kernel.c ------------------------------------------------------------------------------------------------- */
 
@@ -114,16 +136,20 @@ void model_kernel_save(void);
 void model_kernel_restore(void);
 void model_kernel_bury(int process);     /* its descriptors, mappings and locks go */
 int model_names(void);                   /* how many names there are */
+int model_files(void);                   /* how many inodes somebody still has, by name, descriptor or mapping */
+int model_pass(int fd, int process);     /* the same description in another process, as a message or a fork does */
+extern bool model_membarrier_works, model_membarrier_holes, model_signals, model_no_nameless;
 
 /* --- processes.c ---------------------------------------------------------------------------------------------- */
 
 /* The core of each process, as the scenarios call it. */
 #define MODEL_CALLS(X)                                                                                                 \
-    X(segment_create) X(segment_attach) X(segment_release) X(name_remove) X(end_open) X(end_take) X(end_close)         \
-    X(end_free) X(end_peer) X(end_drain) X(send) X(send_wait) X(send_many) X(send_parts_wait) X(room_wait)             \
-    X(flush_wait) X(claim) X(commit) X(abort) X(recv) X(recv_wait) X(recv_many) X(skip) X(reading_begin)               \
-    X(reading_next) X(reading_end) X(parts_begin) X(parts_read) X(data_wait) X(peek) X(release) X(lent)                \
-    X(last_info) X(last_sequence) X(stop_waiting) X(stats_of_segment)
+    X(segment_create) X(segment_attach) X(segment_release) X(segment_unlink) X(name_remove) X(end_open) X(end_take)    \
+    X(end_close) X(end_free) X(end_peer) X(end_drain) X(end_hand_over) X(end_take_back) X(end_adopt) X(parcel_close)   \
+    X(send) X(send_wait) X(send_many) X(send_parts_wait) X(room_wait) X(flush_wait) X(claim) X(commit) X(abort)        \
+    X(recv) X(recv_wait) X(recv_many) X(skip) X(reading_begin) X(reading_next) X(reading_end) X(parts_begin)           \
+    X(parts_read) X(data_wait) X(peek) X(release) X(lent) X(last_info) X(last_sequence) X(peer_sometimes)              \
+    X(stop_waiting) X(stats_of_segment)
 #define MODEL_CALL(name) __typeof__(ipcr_##name) *name;
 struct core {
     MODEL_CALLS(MODEL_CALL)
@@ -134,5 +160,7 @@ void model_processes_start(const char *core);
 void model_processes_reset(void); /* as loaded */
 void model_processes_save(void);
 void model_processes_restore(void);
+int model_private(const void *address); /* a number for each byte of the processes' own memory; -1: none of that */
+const char *model_line_of(const void *code); /* of the core's source */
 
 #endif

@@ -1,82 +1,158 @@
-/* main.c - the explorer's command line. */
+/* main.c - the explorer's command line.
+ *
+ * Ends with 0 when nothing was wrong, 1 after a failing schedule, 2 for wrong usage, 3 when the explorer has not enough room
+ * for a scenario, which says nothing about the core.
+ */
 #include "stage.h"
 
 #include <stdio.h>
-#include <time.h>
 
-#undef malloc
-#undef free
+enum { MOST = 128 };
 
-static const struct scenario *all[64];
+static struct scenario all[MOST];
+static char names[MOST][40];
+static int scenarios;
 
-static void collect(const struct scenario *const *some)
+static void add(const struct scenario *scenario, const char *behind, bool asymmetric)
 {
-    int n = 0;
-    while (all[n] != NULL)
-        n++;
-    while (*some != NULL)
-        all[n++] = *some++;
+    if (scenarios == MOST)
+        abort();
+    snprintf(names[scenarios], sizeof names[0], "%s%s", scenario->name, behind);
+    all[scenarios] = *scenario;
+    all[scenarios].name = names[scenarios];
+    all[scenarios].asymmetric = asymmetric;
+    scenarios++;
 }
 
-static double seconds(void)
+void add_scenarios(const struct scenario *some, int n)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    for (int i = 0; i < n; i++) {
+        add(&some[i], "", some[i].asymmetric);
+        if (some[i].both)
+            add(&some[i], "-asymmetric", true);
+    }
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct scenario *)a)->name, ((const struct scenario *)b)->name);
 }
 
 static noreturn void usage(void)
 {
-    puts("explorer CORE.so [--schedules N] [--seed N] [--scenario NAME] [--replay RECORD] [--quiet]\n");
-    for (int i = 0; all[i] != NULL; i++)
-        printf("  %-20s %s\n", all[i]->name, all[i]->says);
+    puts("explorer CORE.so [--schedules N] [--minutes M] [--seed N] [--scenario NAME]... [--growing] [--replay RECORD]\n\n"
+         "  --schedules   of each scenario, half of them depth first, half at random (100000)\n"
+         "  --minutes     go on at random for so long in all\n"
+         "  --growing     all scenarios with few schedules first, then again with more, up to --schedules\n");
+    for (int i = 0; i < scenarios; i++)
+        printf("  %-26s %s\n", all[i].name, all[i].says);
     exit(2);
+}
+
+static struct {
+    uint64_t schedules, seed, total;
+    double minutes;
+    const char *only[MOST], *record;
+    int onlys;
+    bool growing;
+} wanted = { .schedules = 100000, .seed = 1 };
+
+static void read_arguments(int argc, char **argv)
+{
+    for (int i = 2; i < argc; i++) {
+        const bool has_value = i + 1 < argc;
+        if (strcmp(argv[i], "--schedules") == 0 && has_value)
+            wanted.schedules = strtoull(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--minutes") == 0 && has_value)
+            wanted.minutes = strtod(argv[++i], NULL);
+        else if (strcmp(argv[i], "--seed") == 0 && has_value)
+            wanted.seed = strtoull(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--scenario") == 0 && has_value && wanted.onlys < MOST)
+            wanted.only[wanted.onlys++] = argv[++i];
+        else if (strcmp(argv[i], "--replay") == 0 && has_value)
+            wanted.record = argv[++i];
+        else if (strcmp(argv[i], "--growing") == 0)
+            wanted.growing = true;
+        else
+            usage();
+    }
+}
+
+/* What was asked for comes first in the list. */
+static int choose_scenarios(void)
+{
+    int chosen = 0;
+    for (int i = 0; wanted.onlys > 0 && i < scenarios; i++)
+        for (int j = 0; j < wanted.onlys; j++)
+            if (strcmp(all[i].name, wanted.only[j]) == 0) {
+                const struct scenario found = all[i];
+                all[i] = all[chosen];
+                all[chosen++] = found;
+                break;
+            }
+    if (chosen != wanted.onlys || (wanted.record != NULL && chosen != 1))
+        usage();
+    return wanted.onlys > 0 ? chosen : scenarios;
+}
+
+static void say(const struct scenario *scenario, enum verdict verdict, const struct result *result, double took)
+{
+    if (verdict == LIMITED)
+        return;
+    printf("%-26s %-13s %8llu schedules, %llu different", scenario->name,
+           verdict == WRONG ? scenario->wrong ? "WRONG, rightly" : "WRONG" : "nothing wrong",
+           (unsigned long long)result->done, (unsigned long long)result->different);
+    if (result->preemptions >= 0)
+        printf(", all of <= %d preemptions and <= %d stale values", result->preemptions, result->stale);
+    printf(", %.1f s\n", took);
+}
+
+/* 0, or how the program must end. */
+static int explore_one(const struct scenario *scenario, const struct effort *effort)
+{
+    struct result result;
+    const double start = seconds();
+    const enum verdict verdict = explore(scenario, effort, &result);
+    wanted.total += result.done;
+    say(scenario, verdict, &result, seconds() - start);
+    fflush(stdout);
+    if (verdict == LIMITED)
+        return 3;
+    if (scenario->wrong && verdict == RIGHT)
+        printf("%s must fail, and did not\n", scenario->name);
+    return (verdict == WRONG) != scenario->wrong;
+}
+
+static int explore_all(int chosen)
+{
+    const double start = seconds();
+    uint64_t schedules = wanted.growing && wanted.schedules > 500 ? 500 : wanted.schedules;
+    for (;;) {
+        for (int i = 0; i < chosen; i++) {
+            struct effort effort = { .schedules = schedules, .seed = wanted.seed };
+            if (wanted.minutes > 0)
+                effort.until = start + wanted.minutes * 60 * (i + 1) / chosen;
+            const int rc = explore_one(&all[i], &effort);
+            if (rc != 0)
+                return rc;
+        }
+        if (schedules == wanted.schedules)
+            break;
+        schedules = schedules * 8 < wanted.schedules ? schedules * 8 : wanted.schedules;
+    }
+    printf("%llu schedules of %d scenarios, 0 violations, %.0f per second\n", (unsigned long long)wanted.total, chosen,
+           (double)wanted.total / (seconds() - start));
+    return 0;
 }
 
 int main(int argc, char **argv)
 {
-    uint64_t schedules = 100000, seed = 1, total = 0;
-    const char *only = NULL, *record = NULL;
-    bool found = false;
-    collect(message_scenarios);
-    collect(death_scenarios);
-    collect(name_scenarios);
+    qsort(all, (size_t)scenarios, sizeof all[0], by_name);
     if (argc < 2 || argv[1][0] == '-')
         usage();
-    for (int i = 2; i < argc; i++) {
-        const bool has_value = i + 1 < argc;
-        if (strcmp(argv[i], "--schedules") == 0 && has_value)
-            schedules = strtoull(argv[++i], NULL, 10);
-        else if (strcmp(argv[i], "--seed") == 0 && has_value)
-            seed = strtoull(argv[++i], NULL, 10);
-        else if (strcmp(argv[i], "--scenario") == 0 && has_value)
-            only = argv[++i];
-        else if (strcmp(argv[i], "--replay") == 0 && has_value)
-            record = argv[++i];
-        else if (strcmp(argv[i], "--quiet") == 0)
-            explore_quietly();
-        else
-            usage();
-    }
+    read_arguments(argc, argv);
+    const int chosen = choose_scenarios();
     model_kernel_start();
     model_processes_start(argv[1]);
-    for (int i = 0; all[i] != NULL; i++) {
-        if (only != NULL && strcmp(only, all[i]->name) != 0)
-            continue;
-        found = true;
-        if (record != NULL)
-            return replay(all[i], record) ? 0 : 1;
-        const double start = seconds();
-        uint64_t done;
-        const bool right = explore(all[i], schedules, seed, &done);
-        total += done;
-        printf("%s: %s after %llu schedules, %.1f s\n", all[i]->name, right ? "nothing wrong" : "WRONG",
-               (unsigned long long)done, seconds() - start);
-        if (!right)
-            return 1;
-    }
-    if (!found)
-        usage();
-    printf("%llu schedules, 0 violations\n", (unsigned long long)total);
-    return 0;
+    return wanted.record != NULL ? (int)replay(&all[0], wanted.record) : explore_all(chosen);
 }

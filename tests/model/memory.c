@@ -7,7 +7,12 @@
  * order of the stores to one location fixed by the order of execution: the view machine of Kang et al., POPL 2017,
  * without promises.
  *
- * Plain accesses to payload are checked for races by vector clocks, eight bytes at a time (records are aligned so).
+ * A failed compare-exchange is a load, and may see an old value that is not the expected one.  Where two threads store to one
+ * word and neither store is a read-modify-write, C11 would allow either order of the two; the model has only the order of
+ * execution.  (Every shared word of the core has one such writer at a time.)
+ *
+ * Payload in plain memory has no old values: whoever could meet one has a race, and races.c finds it.  Payload that goes
+ * by racy_write and racy_copy is words like all others.
  */
 #include "machine.h"
 
@@ -28,7 +33,7 @@ static struct location locations[LOCATIONS];
 static int used;
 static struct knowledge of_fences; /* the one order of all full fences */
 
-enum { SLOTS = 1024, GRANULES = 4096, SHADOWED = 4 };
+enum { SLOTS = 1024 };
 static struct {
     const void *address;
     uint32_t schedule;
@@ -36,20 +41,11 @@ static struct {
 } slots[SLOTS];
 static uint32_t schedule;
 
-struct granule {
-    uint32_t schedule;
-    uint32_t written; /* clock of the last writer */
-    uint32_t writer;
-    bool by_atomic;
-    uint32_t read[FIBERS];        /* clocks of the last plain reads */
-    uint32_t read_atomic[FIBERS];
-};
-static struct granule shadow[SHADOWED][GRANULES];
-
 void model_memory_reset(void)
 {
     used = 0;
     schedule++;
+    model_races_reset();
     memset(&of_fences, 0, sizeof of_fences);
 }
 
@@ -94,7 +90,7 @@ static struct location *locate(const void *word, unsigned bytes)
                 found++;
             if (found == used) {
                 if (used == LOCATIONS)
-                    model_fail("the scenario touches more than %d words", LOCATIONS);
+                    model_limit("the scenario touches more than %d words", LOCATIONS);
                 used++;
                 locations[found].key = key;
                 locations[found].count = 1;
@@ -110,63 +106,12 @@ static struct location *locate(const void *word, unsigned bytes)
     }
 }
 
-/* --- races ---------------------------------------------------------------------------------------------------- */
-
-static void check_access(const void *address, size_t n, bool write, bool atomic, const char *file, int line)
-{
-    const struct place place = model_place(address);
-    if (place.inode < 0 || place.inode >= SHADOWED)
-        return;
-    if (n > place.bytes) { /* across the end of the ring, where the second mapping goes on */
-        check_access((const uint8_t *)address + place.bytes, n - place.bytes, write, atomic, file, line);
-        n = place.bytes;
-    }
-    struct fiber *self = model_self();
-    const uint32_t me = (uint32_t)model_running;
-    for (uint64_t at = place.offset / 8; at <= (place.offset + n - 1) / 8; at++) {
-        struct granule *g = &shadow[place.inode][at % GRANULES];
-        if (g->schedule != schedule) {
-            memset(g, 0, sizeof *g);
-            g->schedule = schedule;
-        }
-        if (g->written > self->knows.clock[g->writer] && g->writer != me && !(atomic && g->by_atomic))
-            model_fail("a race: %s:%d %s what fiber %u wrote, unordered, at offset %llu", file, line,
-                       write ? "overwrites" : "reads", g->writer, (unsigned long long)(at * 8));
-        for (uint32_t i = 0; write && i < FIBERS; i++)
-            if (i != me && (g->read[i] > self->knows.clock[i] || (!atomic && g->read_atomic[i] > self->knows.clock[i])))
-                model_fail("a race: %s:%d overwrites what fiber %u reads, unordered, at offset %llu", file, line, i,
-                           (unsigned long long)(at * 8));
-        if (write) {
-            g->written = self->knows.clock[me];
-            g->writer = me;
-            g->by_atomic = atomic;
-        } else {
-            (atomic ? g->read_atomic : g->read)[me] = self->knows.clock[me];
-        }
-    }
-}
-
-void model_write(void *shared, const void *from, size_t n, const char *file, int line)
-{
-    if (n == 0)
-        return;
-    check_access(shared, n, true, false, file, line);
-    memcpy(shared, from, n);
-}
-
-void model_read(void *to, const void *shared, size_t n, const char *file, int line)
-{
-    if (n == 0)
-        return;
-    check_access(shared, n, false, false, file, line);
-    memcpy(to, shared, n);
-}
-
 /* --- words ---------------------------------------------------------------------------------------------------- */
 
 /* A word that only one fiber can meet needs no scheduling: private memory of a process with one fiber. */
 static void approach(const void *word)
 {
+    model_tick();
     if (model_running != STAGE && (model_place(word).inode >= 0 || !model_is_alone(model_self()->process)))
         model_yield();
 }
@@ -179,7 +124,7 @@ uint64_t model_load(const void *word, unsigned bytes, enum model_order order, co
     const int number = (int)(location - locations), newest = location->count - 1, oldest = self->knows.seen[number];
     const int age = newest > oldest ? model_choose(CHOOSE_VALUE, newest - oldest + 1) : 0;
     const struct message *message = &location->history[newest - age];
-    check_access(word, bytes, false, true, file, line);
+    model_check_access(word, bytes, false, true, file, line);
     self->knows.seen[number] = (uint16_t)(newest - age);
     model_join(order == MODEL_RELAXED ? &self->may_acquire : &self->knows, &message->carries);
     model_note(order == MODEL_RELAXED ? "load" : "load.acquire", word, message->value, age > 0 ? " (stale)" : "", file,
@@ -193,7 +138,7 @@ static void put(struct location *location, void *word, unsigned bytes, uint64_t 
     struct fiber *self = model_self();
     const int number = (int)(location - locations);
     if (location->count == HISTORY)
-        model_fail("the scenario stores to one word more than %d times", HISTORY);
+        model_limit("the scenario stores to one word more than %d times", HISTORY);
     if (bytes == 4)
         ((ipcr_word32 *)word)->now = (uint32_t)value;
     else
@@ -214,48 +159,133 @@ static void put(struct location *location, void *word, unsigned bytes, uint64_t 
 void model_store(void *word, unsigned bytes, uint64_t value, enum model_order order, const char *file, int line)
 {
     approach(word);
-    check_access(word, bytes, true, true, file, line);
+    model_check_access(word, bytes, true, true, file, line);
     put(locate(word, bytes), word, bytes, value, order, NULL);
     model_note(order == MODEL_RELAXED ? "store" : "store.release", word, value, "", file, line);
 }
 
-/* Read-modify-writes read the newest store, and go on with what it released. */
-static uint64_t modify(struct location *location, enum model_order order, const struct knowledge **continued)
+static bool acquires(enum model_order order) { return order != MODEL_RELAXED && order != MODEL_RELEASE; }
+static bool releases(enum model_order order) { return order != MODEL_RELAXED && order != MODEL_ACQUIRE; }
+
+static const struct message *take_in(struct location *location, int number, enum model_order order)
 {
     struct fiber *self = model_self();
-    struct message *message = &location->history[location->count - 1];
-    self->knows.seen[location - locations] = (uint16_t)(location->count - 1);
-    model_join(order == MODEL_RELAXED ? &self->may_acquire : &self->knows, &message->carries);
-    *continued = &message->carries;
-    return message->value;
+    const struct message *message = &location->history[number];
+    self->knows.seen[location - locations] = (uint16_t)number;
+    model_join(acquires(order) ? &self->knows : &self->may_acquire, &message->carries);
+    return message;
+}
+
+/* The second half of a read-modify-write, which goes on with what the store before it released. */
+static void replace(struct location *location, void *word, unsigned bytes, uint64_t value, enum model_order order,
+                    const struct message *before)
+{
+    const enum model_order stores = releases(order) ? MODEL_RELEASE : MODEL_RELAXED;
+    if (order == MODEL_TORN)
+        approach(word);
+    put(location, word, bytes, value, stores, order == MODEL_TORN ? NULL : &before->carries);
 }
 
 uint64_t model_exchange(void *word, unsigned bytes, uint64_t value, enum model_order order, const char *file, int line)
 {
     approach(word);
-    check_access(word, bytes, true, true, file, line);
+    model_check_access(word, bytes, true, true, file, line);
     struct location *location = locate(word, bytes);
-    const struct knowledge *continued;
-    const uint64_t before = modify(location, order, &continued);
-    put(location, word, bytes, value, order == MODEL_RELAXED ? order : MODEL_RELEASE, continued);
-    model_note("exchange", word, before, value == 0 ? " for 0" : " for something", file, line);
-    return before;
+    const struct message *before = take_in(location, location->count - 1, order);
+    const uint64_t seen = before->value;
+    replace(location, word, bytes, value, order, before);
+    model_note("exchange", word, seen, value == 0 ? " for 0" : " for something", file, line);
+    return seen;
+}
+
+/* The newest store, or, when the compare-exchange fails, any that may still be read and is not what was expected. */
+static int choose_seen(struct location *location, uint64_t expected)
+{
+    const int newest = location->count - 1, oldest = model_self()->knows.seen[location - locations];
+    int found[HISTORY], n = 0;
+    found[n++] = newest;
+    for (int i = newest - 1; i >= oldest; i--)
+        if (location->history[i].value != expected)
+            found[n++] = i;
+    return found[model_choose(CHOOSE_VALUE, n)];
 }
 
 int model_compare_exchange(void *word, unsigned bytes, uint64_t *expected, uint64_t value, enum model_order order,
                            const char *file, int line)
 {
     approach(word);
-    check_access(word, bytes, true, true, file, line);
     struct location *location = locate(word, bytes);
-    const struct knowledge *continued;
-    const uint64_t before = modify(location, order, &continued);
-    const int equal = before == *expected;
-    *expected = before;
+    const struct message *before = take_in(location, choose_seen(location, *expected), order);
+    const uint64_t seen = before->value;
+    const int equal = seen == *expected;
+    model_check_access(word, bytes, equal, true, file, line);
+    *expected = seen;
     if (equal)
-        put(location, word, bytes, value, order == MODEL_RELAXED ? order : MODEL_RELEASE, continued);
-    model_note("compare-exchange", word, before, equal ? "" : " (not expected)", file, line);
+        replace(location, word, bytes, value, order, before);
+    model_note("compare-exchange", word, seen, equal ? "" : " (not expected)", file, line);
     return equal;
+}
+
+/* --- payload ----------------------------------------------------------------------------------------------------- */
+
+/* Plain bytes over what was a word: whoever is ordered behind us reads them there. */
+static void overwrite_words(uint8_t *shared, size_t n)
+{
+    const struct place place = model_place(shared);
+    if (place.inode < 0)
+        return;
+    if (n > place.bytes) { /* across the end of the ring */
+        overwrite_words(shared + place.bytes, n - place.bytes);
+        n = place.bytes;
+    }
+    const uint64_t first = (uint64_t)(place.inode + 1) << 56 | place.offset;
+    for (int i = 0; i < used; i++)
+        if (locations[i].key >= first && locations[i].key + 8 <= first + n) {
+            uint8_t *word = shared + (locations[i].key - first);
+            put(&locations[i], word, 8, value_at(word, 8), MODEL_RELAXED, NULL);
+        }
+}
+
+void model_write(void *shared, const void *from, size_t n, const char *file, int line)
+{
+    if (n == 0)
+        return;
+    model_check_access(shared, n, true, false, file, line);
+    memcpy(shared, from, n);
+    overwrite_words(shared, n);
+}
+
+void model_read(void *to, const void *shared, size_t n, const char *file, int line)
+{
+    if (n == 0)
+        return;
+    model_check_access(shared, n, false, false, file, line);
+    memcpy(to, shared, n);
+}
+
+static void must_be_aligned(const void *shared)
+{
+    if (((uintptr_t)shared & 7) != 0)
+        model_limit("the model knows racy copies of aligned words only");
+}
+
+void model_racy_write(void *shared, const void *from, size_t n, const char *file, int line)
+{
+    must_be_aligned(shared);
+    for (size_t at = 0; at < n; at += 8) {
+        uint64_t *word = (uint64_t *)(void *)((uint8_t *)shared + at), value = *word;
+        memcpy(&value, (const uint8_t *)from + at, n - at < 8 ? n - at : 8);
+        model_store(word, 8, value, MODEL_RELAXED, file, line);
+    }
+}
+
+void model_racy_read(void *to, const void *shared, size_t n, const char *file, int line)
+{
+    must_be_aligned(shared);
+    for (size_t at = 0; at < n; at += 8) {
+        const uint64_t value = model_load((const uint8_t *)shared + at, 8, MODEL_RELAXED, file, line);
+        memcpy((uint8_t *)to + at, &value, n - at < 8 ? n - at : 8);
+    }
 }
 
 /* --- fences --------------------------------------------------------------------------------------------------- */
@@ -270,12 +300,21 @@ void model_full_fence(struct fiber *fiber)
     fiber->stored = false;
 }
 
-void model_fence(const char *file, int line)
+void model_fence(enum model_fence kind, const char *file, int line)
 {
-    if (model_running != STAGE)
+    static const char *const names[] = { "", "fence.load-load", "fence.store-store", "fence.acq-rel", "fence" };
+    struct fiber *self = model_self();
+    if (kind == MODEL_FULL && model_running != STAGE)
         model_yield();
-    model_full_fence(model_self());
-    model_note("fence", NULL, 0, "", file, line);
+    if (kind == MODEL_FULL)
+        model_full_fence(self);
+    if ((kind & MODEL_LOAD_LOAD) != 0)
+        model_join(&self->knows, &self->may_acquire);
+    if ((kind & MODEL_STORE_STORE) != 0) {
+        self->fenced = self->knows;
+        self->knows.clock[model_running]++; /* what follows is not part of what the fence releases */
+    }
+    model_note(names[kind], NULL, 0, "", file, line);
 }
 
 void model_compiler_fence(void)

@@ -14,10 +14,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#undef malloc
-#undef free
-
-enum { ARENA = 65536, WRITABLE = 16384 };
 
 struct core model_core[PROCESSES];
 
@@ -28,6 +24,7 @@ static struct {
 } writable[PROCESSES];
 static _Alignas(64) uint8_t arena[ARENA], saved_arena[ARENA];
 static size_t arena_used, saved_arena_used;
+static const char *core_path;
 
 static noreturn void die(const char *what)
 {
@@ -69,6 +66,7 @@ static int find_writable(struct dl_phdr_info *info, size_t size, void *found)
 
 void model_processes_start(const char *core)
 {
+    core_path = core;
     for (int i = 0; i < PROCESSES; i++) {
         void *handle = load_copy(core);
         void *wanted[2] = { NULL, NULL };
@@ -107,25 +105,66 @@ void model_processes_restore(void)
     arena_used = saved_arena_used;
 }
 
+/* Its size stands before it. */
 void *model_allocate(size_t n)
 {
     const size_t at = arena_used;
-    arena_used += (n + 63) / 64 * 64;
+    arena_used += 64 + (n + 63) / 64 * 64;
     if (arena_used > ARENA)
-        model_fail("the scenario allocates more than %d bytes", ARENA);
-    return arena + at;
+        model_limit("the scenario allocates more than %d bytes", ARENA);
+    memcpy(arena + at, &n, sizeof n);
+    return arena + at + 64;
 }
 
-void model_free(void *p) { (void)p; }
+/* Never used again in this schedule, so that whoever still touches it is found. */
+void model_free(void *p)
+{
+    size_t n;
+    if (p == NULL)
+        return;
+    memcpy(&n, (uint8_t *)p - 64, sizeof n);
+    model_check_free(p, n);
+}
+
+int model_private(const void *address)
+{
+    const uint8_t *at = address;
+    if (at >= arena && at < arena + ARENA)
+        return (int)(at - arena);
+    for (int i = 0; i < PROCESSES; i++)
+        if (at >= writable[i].at && at < writable[i].at + writable[i].bytes)
+            return ARENA + i * WRITABLE + (int)(at - writable[i].at);
+    return -1;
+}
+
+/* By addr2line, where there is one. */
+const char *model_line_of(const void *code)
+{
+    static char line[200];
+    char command[400];
+    Dl_info info;
+    if (dladdr(code, &info) == 0)
+        return "?";
+    const size_t offset = (size_t)((const uint8_t *)code - (const uint8_t *)info.dli_fbase) - 1;
+    snprintf(line, sizeof line, "core+0x%zx", offset);
+    snprintf(command, sizeof command, "addr2line -e '%s' 0x%zx 2>/dev/null", core_path, offset);
+    FILE *answer = popen(command, "re");
+    char said[sizeof line];
+    if (answer != NULL && fgets(said, sizeof said, answer) != NULL && said[0] != '?') {
+        const char *name = strrchr(said, '/');
+        snprintf(line, sizeof line, "%s", name == NULL ? said : name + 1);
+        line[strcspn(line, "\n ")] = '\0';
+    }
+    if (answer != NULL)
+        pclose(answer);
+    return line;
+}
 
 /* A mutex is one word of the core's, which holds 1 while it is locked; unlocking orders, as a release. */
 void model_lock(pthread_mutex_t *mutex)
 {
-    uint32_t free_word = 0;
-    while (!model_compare_exchange32((ipcr_word32 *)(void *)mutex, &free_word, 1, MODEL_ACQ_REL, "mutex", 0)) {
+    while (model_exchange(mutex, 4, 1, MODEL_ACQ_REL, "mutex", 0) != 0)
         model_block(mutex, UINT64_MAX);
-        free_word = 0;
-    }
 }
 
 void model_unlock(pthread_mutex_t *mutex)

@@ -188,39 +188,38 @@ static void perform_receiver_dies_in_parts(void)
 static void all_sent(void) { MUST(sent == MESSAGES && received == MESSAGES); }
 
 #define MORTAL .deaths = 1, .patience_ns = UINT64_MAX
-static const struct scenario dying_sender = {
-    .name = "dying-sender",
-    .says = "A sender dies anywhere: what it had published arrives, and the successor goes on without a gap.",
-    .set_up = sender_dies,
-    .perform = perform_sender_dies_whole,
-    .look = all_received,
-    MORTAL,
+static const struct scenario scenarios[] = {
+    {
+        .name = "dying-sender",
+        .says = "A sender dies anywhere: what it had published arrives, and the successor goes on without a gap.",
+        .set_up = sender_dies,
+        .perform = perform_sender_dies_whole,
+        .look = all_received,
+        MORTAL,
+    },
+    {
+        .name = "dying-sender-parts",
+        .says = "The same in the middle of a message in parts: the receiver sees whole messages only.",
+        .set_up = sender_dies,
+        .perform = perform_sender_dies_in_parts,
+        .look = all_received,
+        MORTAL,
+    },
+    {
+        .name = "dying-receiver",
+        .says = "A receiver dies anywhere: its successor gets all that it had not taken.",
+        .set_up = receiver_dies,
+        .perform = perform_receiver_dies_whole,
+        .look = all_sent,
+        MORTAL,
+    },
+    {
+        .name = "dying-receiver-parts",
+        .says = "The same in the middle of a message in parts: nobody is told that a lost message was taken.",
+        .set_up = receiver_dies,
+        .perform = perform_receiver_dies_in_parts,
+        .look = all_sent,
+        MORTAL,
+    },
 };
-static const struct scenario dying_sender_in_parts = {
-    .name = "dying-sender-parts",
-    .says = "The same in the middle of a message in parts: the receiver sees whole messages only.",
-    .set_up = sender_dies,
-    .perform = perform_sender_dies_in_parts,
-    .look = all_received,
-    MORTAL,
-};
-static const struct scenario dying_receiver = {
-    .name = "dying-receiver",
-    .says = "A receiver dies anywhere: its successor gets all that it had not taken.",
-    .set_up = receiver_dies,
-    .perform = perform_receiver_dies_whole,
-    .look = all_sent,
-    MORTAL,
-};
-static const struct scenario dying_receiver_in_parts = {
-    .name = "dying-receiver-parts",
-    .says = "The same in the middle of a message in parts: nobody is told that a lost message was taken.",
-    .set_up = receiver_dies,
-    .perform = perform_receiver_dies_in_parts,
-    .look = all_sent,
-    MORTAL,
-};
-
-const struct scenario *const death_scenarios[] = {
-    &dying_sender, &dying_sender_in_parts, &dying_receiver, &dying_receiver_in_parts, NULL,
-};
+ADD_SCENARIOS(scenarios)

@@ -177,94 +177,80 @@ static void receive_large(void)
 
 static void perform_parts(void) { start(send_large, receive_large); }
 
-/* --- the end of a channel ---------------------------------------------------------------------------------------- */
-
-static void send_flush_close(void)
+/* The first message may be given up at any part, because its time is over. */
+static void send_and_give_up(void)
 {
-    MUST(send_message(sender, 0, length_of(0)) == IPCR_OK);
-    MUST(flush(sender) == IPCR_OK);
-    MUST(taken() == 1);
-    MUST(send_message(sender, 1, length_of(1)) == IPCR_OK);
-    leave(sender, true);
+    const struct ipcr_piece piece = { .data = message(0, IN_PARTS), .length = IN_PARTS };
+    const int rc = core()->send_parts_wait(sender, &piece, 1, 0, model_now, 0);
+    MUST(rc == IPCR_OK || rc == IPCR_FULL);
+    MUST(send_message(sender, 1, 100) == IPCR_OK);
 }
 
-static void receive_to_the_end(void)
+static void receive_perhaps(void)
 {
     int64_t length;
-    while ((length = receive(receiver, out)) >= 0) {
-        MUST(length == (int64_t)length_of(got) && is_message(out, got, length_of(got)));
-        got++;
+    while ((length = receive(receiver, out)) == IPCR_IN_PARTS) {
+        length = receive_parts(receiver, out);
+        MUST(length == IPCR_GIVEN_UP || (length == IN_PARTS && is_message(out, 0, IN_PARTS)));
     }
-    MUST(length == IPCR_END_OF_CHANNEL && got == 2);
-    leave(receiver, true);
+    MUST(length == 100 && is_message(out, 1, 100));
+    MUST(core()->last_sequence(receiver) <= 1);
     got = 4;
 }
 
-static void perform_end(void) { start(send_flush_close, receive_to_the_end); }
+static void perform_given_up(void) { start(send_and_give_up, receive_perhaps); }
 
 /* --- scenarios --------------------------------------------------------------------------------------------------- */
 
-static const struct scenario copies = {
-    .name = "copies",
-    .says = "Messages arrive once, in order and whole; who waits is woken (fences on both sides).",
-    .set_up = both_ends,
-    .perform = perform_copies,
-    .look = four_arrived,
+#define LIKE_COPIES .set_up = both_ends, .look = four_arrived, .both = true
+static const struct scenario scenarios[] = {
+    {
+        .name = "copies",
+        .says = "Messages arrive once, in order and whole; who waits is woken.",
+        .perform = perform_copies,
+        LIKE_COPIES,
+    },
+    {
+        .name = "copies-holes",
+        .says = "The same where membarrier misses a CPU: the second look after a millisecond is enough.",
+        .set_up = both_ends,
+        .perform = perform_copies,
+        .look = four_arrived,
+        .asymmetric = true,
+        .holes = true,
+        .patience_ns = 2000000,
+    },
+    {
+        .name = "lent",
+        .says = "What is lent belongs to one side at a time, also when less is sent than was claimed.",
+        .perform = perform_lent,
+        LIKE_COPIES,
+    },
+    {
+        .name = "batches",
+        .says = "Batches arrive as single messages do.",
+        .perform = perform_batches,
+        LIKE_COPIES,
+    },
+    {
+        .name = "reading",
+        .says = "Messages read in place are not overwritten meanwhile; the last one of a batch is taken.",
+        .perform = perform_reading,
+        LIKE_COPIES,
+    },
+    {
+        .name = "parts",
+        .says = "A message larger than the ring streams through whole, and send returns when it was taken.",
+        .perform = perform_parts,
+        LIKE_COPIES,
+    },
+    {
+        .name = "parts-given-up",
+        .says = "A message given up half way is never half received, and what is sent next arrives.",
+        .set_up = both_ends,
+        .perform = perform_given_up,
+        .look = four_arrived,
+        .patience_ns = UINT64_MAX,
+    },
 };
-
-static const struct scenario copies_asymmetric = {
-    .name = "copies-asymmetric",
-    .says = "The same where only the side that parks pays for a fence: membarrier alone is enough.",
-    .set_up = both_ends,
-    .perform = perform_copies,
-    .look = four_arrived,
-    .asymmetric = true,
-};
-
-static const struct scenario copies_holes = {
-    .name = "copies-holes",
-    .says = "The same where membarrier misses a CPU: the second look after a millisecond is enough.",
-    .set_up = both_ends,
-    .perform = perform_copies,
-    .look = four_arrived,
-    .asymmetric = true,
-    .holes = true,
-    .patience_ns = 2000000,
-};
-
-#define LIKE_COPIES .set_up = both_ends, .look = four_arrived
-static const struct scenario lent = {
-    .name = "lent",
-    .says = "What is lent belongs to one side at a time, also when less is sent than was claimed.",
-    .perform = perform_lent,
-    LIKE_COPIES,
-};
-static const struct scenario batches = {
-    .name = "batches",
-    .says = "Batches arrive as single messages do.",
-    .perform = perform_batches,
-    LIKE_COPIES,
-};
-static const struct scenario reading = {
-    .name = "reading",
-    .says = "Messages read in place are not overwritten meanwhile; the last one of a batch is taken.",
-    .perform = perform_reading,
-    .asymmetric = true,
-    LIKE_COPIES,
-};
-static const struct scenario parts = {
-    .name = "parts",
-    .says = "A message larger than the ring streams through whole, and send returns when it was taken.",
-    .perform = perform_parts,
-    LIKE_COPIES,
-};
-static const struct scenario end = {
-    .name = "end",
-    .says = "What was sent before a close arrives before the end of the channel; flush waits for all of it.",
-    .perform = perform_end,
-    LIKE_COPIES,
-};
-
-const struct scenario *const message_scenarios[] = {
-    &copies, &copies_asymmetric, &copies_holes, &lent, &batches, &reading, &parts, &end, NULL,
-};
+ADD_SCENARIOS(scenarios)

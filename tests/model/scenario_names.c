@@ -97,46 +97,47 @@ static void somebody_can_create(void)
     MUST(model_names() == 0);
 }
 
-static const struct scenario creators = {
-    .name = "names-create",
-    .says = "Two create one name: whoever is told that it is theirs has it; the last to leave takes it along.",
-    .set_up = nothing,
-    .perform = two_create,
-    .look = nothing_is_left,
-    .patience_ns = 2000000, /* the name lock is polled */
+static const struct scenario scenarios[] = {
+    {
+        .name = "names-create",
+        .says = "Two create one name: whoever is told that it is theirs has it; the last to leave takes it along.",
+        .set_up = nothing,
+        .perform = two_create,
+        .look = nothing_is_left,
+        .patience_ns = 2000000, /* the name lock is polled */
+    },
+    {
+        .name = "names-leave",
+        .says = "The last one leaves while others come: who is attached keeps the name.",
+        .set_up = made_by_first,
+        .perform = leave_and_attach,
+        .look = nothing_is_left,
+        .patience_ns = 2000000, /* the name lock is polled */
+    },
+    {
+        .name = "names-clean",
+        .says = "Two clean up what a dead process left while somebody attaches: what is in use stays.",
+        .set_up = made_by_the_dead,
+        .perform = clean_and_attach,
+        .look = nothing_is_left,
+        .patience_ns = 2000000, /* the name lock is polled */
+    },
+    {
+        .name = "names-replace",
+        .says = "Two creators and a cleaner meet an orphan: nobody removes the name of somebody alive.",
+        .set_up = made_by_the_dead,
+        .perform = replace_an_orphan,
+        .look = nothing_is_left,
+        .patience_ns = 2000000, /* the name lock is polled */
+    },
+    {
+        .name = "names-die",
+        .says = "A creator dies anywhere: nothing stays that the next one can't replace.",
+        .set_up = nothing,
+        .perform = create_and_die,
+        .look = somebody_can_create,
+        .deaths = 1,
+        .patience_ns = UINT64_MAX,
+    },
 };
-static const struct scenario leaving = {
-    .name = "names-leave",
-    .says = "The last one leaves while others come: who is attached keeps the name.",
-    .set_up = made_by_first,
-    .perform = leave_and_attach,
-    .look = nothing_is_left,
-    .patience_ns = 2000000, /* the name lock is polled */
-};
-static const struct scenario cleaning = {
-    .name = "names-clean",
-    .says = "Two clean up what a dead process left while somebody attaches: what is in use stays.",
-    .set_up = made_by_the_dead,
-    .perform = clean_and_attach,
-    .look = nothing_is_left,
-    .patience_ns = 2000000, /* the name lock is polled */
-};
-static const struct scenario replacing = {
-    .name = "names-replace",
-    .says = "Two creators and a cleaner meet an orphan: nobody removes the name of somebody alive.",
-    .set_up = made_by_the_dead,
-    .perform = replace_an_orphan,
-    .look = nothing_is_left,
-    .patience_ns = 2000000, /* the name lock is polled */
-};
-static const struct scenario dying = {
-    .name = "names-die",
-    .says = "A creator dies anywhere: nothing stays that the next one can't replace.",
-    .set_up = nothing,
-    .perform = create_and_die,
-    .look = somebody_can_create,
-    .deaths = 1,
-    .patience_ns = UINT64_MAX,
-};
-
-const struct scenario *const name_scenarios[] = { &creators, &leaving, &cleaning, &replacing, &dying, NULL };
+ADD_SCENARIOS(scenarios)

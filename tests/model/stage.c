@@ -22,6 +22,25 @@ struct ipcr_segment *attach_channel(void)
     return segment;
 }
 
+struct ipcr_segment *make_anonymous(int process, uint64_t start_position)
+{
+    struct ipcr_segment *segment;
+    act_as(process);
+    MUST(core()->segment_create(NULL, "channel", IPCR_KIND_CHANNEL, CAPACITY, start_position, &segment) == IPCR_OK);
+    return segment;
+}
+
+struct ipcr_segment *attach_anonymous(struct ipcr_segment *segment, int from)
+{
+    struct ipcr_segment *attached;
+    const int here = model_self()->process;
+    act_as(from);
+    const int fd = model_pass(segment->fd, here);
+    act_as(here);
+    MUST(core()->segment_attach(fd, NULL, NULL, IPCR_KIND_CHANNEL, true, &attached) == IPCR_OK);
+    return attached;
+}
+
 struct ipcr_end *open_end(struct ipcr_segment *segment, uint32_t side)
 {
     struct ipcr_end *end;
@@ -123,4 +142,16 @@ int flush(struct ipcr_end *end)
     int rc;
     UNTIL_ANSWERED(rc, core()->flush_wait(end, IPCR_FOREVER, resume));
     return rc;
+}
+
+void look_later(void) { ipcr_os_sleep_ns(1000); }
+
+void *own_structure(uint64_t bytes)
+{
+    int fd;
+    uint8_t *at;
+    act_as(-1); /* nobody's: it outlives every process */
+    MUST(ipcr_os_memfd("", &fd) == IPCR_OK && ipcr_os_allocate(fd, bytes) == IPCR_OK);
+    MUST(ipcr_os_reserve((bytes + 4095) / 4096 * 4096, &at) == IPCR_OK && ipcr_os_map(at, fd, 0, bytes) == IPCR_OK);
+    return at;
 }

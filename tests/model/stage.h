@@ -1,4 +1,5 @@
-/* stage.h - what scenarios share: acting as a process, making a channel, messages that tell whether they are whole. */
+/* stage.h - what scenarios share: acting as a process, making a channel, messages that tell whether they are whole;
+ * and memory for a structure of their own. */
 #ifndef MODEL_STAGE_H
 #define MODEL_STAGE_H
 
@@ -22,6 +23,9 @@ struct core *core(void); /* of the running process */
 /* A channel under the name "channel": made by process 0, attached by any. */
 struct ipcr_segment *make_channel(uint64_t start_position);
 struct ipcr_segment *attach_channel(void);
+/* One without a name, and its copy in the acting process, which gets the descriptor from the process that made it. */
+struct ipcr_segment *make_anonymous(int process, uint64_t start_position);
+struct ipcr_segment *attach_anonymous(struct ipcr_segment *segment, int from);
 struct ipcr_end *open_end(struct ipcr_segment *segment, uint32_t side);
 struct ipcr_end *taken_end(struct ipcr_segment *segment, uint32_t side);
 void leave(struct ipcr_end *end, bool clean);
@@ -39,6 +43,10 @@ int wait_for_room(struct ipcr_end *end, uint64_t length);
 int wait_for_data(struct ipcr_end *end);
 int flush(struct ipcr_end *end);
 
-extern const struct scenario *const message_scenarios[], *const death_scenarios[], *const name_scenarios[];
+/* Give others a chance to run: for loops that look again. */
+void look_later(void);
+
+/* Shared memory for a structure that is not in the core: zeroed, and the same for all processes. */
+void *own_structure(uint64_t bytes);
 
 #endif
