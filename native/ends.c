@@ -298,7 +298,7 @@ void ipcr_end_drain(struct ipcr_end *e)
         store_release32(&e->draining, 1);
         store_relaxed32(&e->ready_generation, 0); /* the fast path now asks why */
         if (e->taken_generation == ipcr_fork_generation)
-            ipcr_wake(&e->mine->parked);
+            ipcr_wake_if_parked(&e->mine->parked, true); /* our own thread: edge K, with `draining` as the position */
     }
     ipcr_registry_unlock();
 }

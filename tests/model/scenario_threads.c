@@ -254,6 +254,26 @@ static void close_while_lent(void)
 
 static void perform_lent(void) { start(NULL, hold_a_message, close_while_lent); }
 
+/* --- one asks it to finish ----------------------------------------------------------------------------------------------- */
+
+static void drain(void) { core()->end_drain(receiver); }
+
+static void send_three(void)
+{
+    for (; sent < 3; sent++)
+        MUST(send_message(sender, sent, LENGTH) == IPCR_OK);
+}
+
+static void receive_until_drained(void)
+{
+    int64_t length;
+    while ((length = receive(receiver, out())) >= 0)
+        note_message(out(), length, IPCR_INFO_TYPE(core()->last_info(receiver)));
+    MUST(length == IPCR_END_OF_CHANNEL);
+}
+
+static void perform_drain(void) { start(send_three, receive_until_drained, drain); }
+
 /* --- the registry ------------------------------------------------------------------------------------------------------- */
 
 static struct ipcr_segment *shared_segment;
@@ -337,6 +357,14 @@ static const struct scenario scenarios[] = {
         .set_up = one_message_sent,
         .perform = perform_lent,
         .look = is_closed,
+        POLLING,
+    },
+    {
+        .name = "threads-drain",
+        .says = "Another thread asks the receiver to finish: it is woken, and gets what was there.",
+        .set_up = receiving_threads,
+        .perform = perform_drain,
+        .both = true,
         POLLING,
     },
     {
