@@ -235,7 +235,10 @@ static void enter_to_close(struct ipcr_end *e)
         if (compare_exchange32(&e->busy, &idle, IPCR_INSIDE) ||
             compare_exchange32(&e->busy, &between, IPCR_INSIDE))
             return;
-        if (e->taken_generation == ipcr_fork_generation)
+        ipcr_registry_lock(); /* another thread may be taking it just now */
+        const bool ours = e->taken_generation == ipcr_fork_generation;
+        ipcr_registry_unlock();
+        if (ours)
             ipcr_wake(&e->mine->parked);
         ipcr_os_sleep_ns(CLOSE_POLL_NS);
     }

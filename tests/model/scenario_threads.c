@@ -218,6 +218,18 @@ static void perform_close_while_sending(void) { start(count_to_the_end, send_unt
 static void as_many_got_as_sent(void) { MUST(got == sent && closed); }
 static void is_closed(void) { MUST(closed); }
 
+/* The other thread's is the first use. */
+static void take_and_be_closed(void)
+{
+    uint32_t by;
+    int rc;
+    while ((rc = core()->end_take(sender, &by)) == IPCR_BUSY)
+        look_later();
+    MUST(rc == IPCR_OK || rc == IPCR_CLOSED);
+}
+
+static void perform_close_while_taking(void) { start(NULL, take_and_be_closed, close_sender); }
+
 /* Two close: one does it, and the message that is lent stays where it is until it is given back. */
 static void one_message_sent(void)
 {
@@ -349,6 +361,14 @@ static const struct scenario scenarios[] = {
         .perform = perform_close_while_sending,
         .look = as_many_got_as_sent,
         .both = true,
+        POLLING,
+    },
+    {
+        .name = "threads-close-taken",
+        .says = "Another thread closes the end while a thread takes it.",
+        .set_up = untaken_sender,
+        .perform = perform_close_while_taking,
+        .look = is_closed,
         POLLING,
     },
     {
