@@ -15,6 +15,7 @@
 struct kernel model_kernel;
 static struct kernel saved;
 struct knowledge model_known_to_locks[INODES], model_known_to_names; /* by whoever takes such a lock in the kernel */
+static struct knowledge known_to_passed;
 static int files[INODES];
 uint8_t *model_bytes_of[INODES];
 static uint8_t saved_bytes[INODES][INODE_BYTES];
@@ -65,6 +66,7 @@ void model_kernel_restore(void)
     model_kernel = saved;
     memset(model_known_to_locks, 0, sizeof model_known_to_locks);
     memset(&model_known_to_names, 0, sizeof model_known_to_names);
+    memset(&known_to_passed, 0, sizeof known_to_passed);
 }
 
 int model_names(void)
@@ -101,7 +103,7 @@ static bool leads(const struct mapping *m, const uint8_t *at)
     return !m->hold && m->at != NULL && at >= m->at && at < m->at + m->bytes && m->inode >= 0;
 }
 
-struct place model_place(const void *address)
+static struct place find_place(const void *address, bool *unmapped)
 {
     static int last; /* the same is asked again and again */
     const uint8_t *at = address;
@@ -109,13 +111,27 @@ struct place model_place(const void *address)
         const struct mapping *m = &model_kernel.mappings[i < 0 ? last : i];
         if (!leads(m, at))
             continue;
-        if (!m->used)
-            model_fail("memory is touched that was unmapped");
+        *unmapped = !m->used;
         last = (int)(m - model_kernel.mappings);
         const uint64_t behind = (uint64_t)(at - m->at);
         return (struct place){ m->inode, m->offset + behind, m->bytes - behind };
     }
     return (struct place){ -1, (uint64_t)(uintptr_t)address, UINT64_MAX };
+}
+
+struct place model_place(const void *address)
+{
+    bool unmapped = false;
+    const struct place place = find_place(address, &unmapped);
+    if (unmapped)
+        model_fail("memory is touched that was unmapped");
+    return place;
+}
+
+struct place model_place_once(const void *address)
+{
+    bool unmapped;
+    return find_place(address, &unmapped);
 }
 
 /* --- steps ---------------------------------------------------------------------------------------------------- */
@@ -198,8 +214,11 @@ int model_pass(int fd, int process)
     const int description = model_descriptor(fd)->description, i = free_descriptor();
     model_kernel.descriptions[description].references++;
     model_kernel.descriptors[i] = (struct descriptor){ true, process, description };
+    model_exchange_knowledge(&known_to_passed);
     return FIRST_DESCRIPTOR + i;
 }
+
+void model_got(void) { model_exchange_knowledge(&known_to_passed); }
 
 void model_kernel_bury(int process)
 {

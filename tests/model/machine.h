@@ -129,6 +129,7 @@ struct place {
     uint64_t offset, bytes;
 };
 struct place model_place(const void *address);
+struct place model_place_once(const void *address); /* also when it is unmapped meanwhile: for reports */
 
 void model_kernel_start(void);
 void model_kernel_reset(void); /* before a scenario sets up */
@@ -137,7 +138,8 @@ void model_kernel_restore(void);
 void model_kernel_bury(int process);     /* its descriptors, mappings and locks go */
 int model_names(void);                   /* how many names there are */
 int model_files(void);                   /* how many inodes somebody still has, by name, descriptor or mapping */
-int model_pass(int fd, int process);     /* the same description in another process, as a message or a fork does */
+int model_pass(int fd, int process);     /* the same description in another process, by a message or a start */
+void model_got(void);                    /* there: what the passing process did is known */
 extern bool model_membarrier_works, model_membarrier_holes, model_signals, model_no_nameless;
 
 /* --- processes.c ---------------------------------------------------------------------------------------------- */

@@ -47,7 +47,7 @@ static const char *where(const struct access *a)
 
 static noreturn void fail(const struct access *a, const char *does, uint32_t other)
 {
-    const struct place place = model_place(a->address);
+    const struct place place = model_place_once(a->address);
     if (place.inode >= 0)
         model_fail("a race: %s %s fiber %u, unordered, at offset %llu", where(a), does, other,
                    (unsigned long long)place.offset);

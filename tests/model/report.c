@@ -38,7 +38,7 @@ static const char *name_of(const void *word, char *room, size_t n)
                                          "mark 1 sequence", "mark 1 bytes", "thrown_away" };
     if (word == NULL)
         return "";
-    const struct place place = model_place(word);
+    const struct place place = model_place_once(word);
     if (place.inode < 0) {
         snprintf(room, n, "private %04" PRIx64, place.offset & 0xffff);
         return room;

@@ -22,23 +22,18 @@ struct ipcr_segment *attach_channel(void)
     return segment;
 }
 
-struct ipcr_segment *make_anonymous(int process, uint64_t start_position)
+struct ipcr_segment *make_anonymous(uint64_t start_position)
 {
     struct ipcr_segment *segment;
-    act_as(process);
     MUST(core()->segment_create(NULL, "channel", IPCR_KIND_CHANNEL, CAPACITY, start_position, &segment) == IPCR_OK);
     return segment;
 }
 
-struct ipcr_segment *attach_anonymous(struct ipcr_segment *segment, int from)
+struct ipcr_segment *attach_passed(int fd)
 {
-    struct ipcr_segment *attached;
-    const int here = model_self()->process;
-    act_as(from);
-    const int fd = model_pass(segment->fd, here);
-    act_as(here);
-    MUST(core()->segment_attach(fd, NULL, NULL, IPCR_KIND_CHANNEL, true, &attached) == IPCR_OK);
-    return attached;
+    struct ipcr_segment *segment;
+    MUST(core()->segment_attach(fd, NULL, NULL, IPCR_KIND_CHANNEL, true, &segment) == IPCR_OK);
+    return segment;
 }
 
 struct ipcr_end *open_end(struct ipcr_segment *segment, uint32_t side)

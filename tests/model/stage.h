@@ -23,9 +23,9 @@ struct core *core(void); /* of the running process */
 /* A channel under the name "channel": made by process 0, attached by any. */
 struct ipcr_segment *make_channel(uint64_t start_position);
 struct ipcr_segment *attach_channel(void);
-/* One without a name, and its copy in the acting process, which gets the descriptor from the process that made it. */
-struct ipcr_segment *make_anonymous(int process, uint64_t start_position);
-struct ipcr_segment *attach_anonymous(struct ipcr_segment *segment, int from);
+/* One without a name, and what another process attaches: its descriptor, passed to that process by the acting one. */
+struct ipcr_segment *make_anonymous(uint64_t start_position);
+struct ipcr_segment *attach_passed(int fd);
 struct ipcr_end *open_end(struct ipcr_segment *segment, uint32_t side);
 struct ipcr_end *taken_end(struct ipcr_segment *segment, uint32_t side);
 void leave(struct ipcr_end *end, bool clean);
