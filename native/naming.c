@@ -49,7 +49,7 @@ static int try_unlink(int fd, struct ipcr_file_id id, const char *dir, const cha
             rc = ipcr_still_named(dir, name, id);
         if (rc == IPCR_OK)
             rc = ipcr_os_unlink(dir, name);
-        if (rc == IPCR_FROM_ERRNO(ENOENT)) /* `rm` in a shell asks for no lock */
+        if (rc == IPCR_FROM_ERRNO(ENOENT)) /* by somebody who needs no lock: rm, or the creator of a temporary name */
             rc = IPCR_NOT_FOUND;
         ipcr_os_close(fresh);
     }

@@ -77,6 +77,11 @@ int model_names(void)
     return n;
 }
 
+const char *model_name(int n)
+{
+    return n < NAMES && model_kernel.names[n].used ? model_kernel.names[n].text : NULL;
+}
+
 /* Somebody can still reach it: a name, a descriptor, a mapping. */
 static bool is_held(int inode)
 {

@@ -5,7 +5,7 @@
 #include "machine.h"
 
 enum {
-    INODES = 4,
+    INODES = 8,
     INODE_BYTES = 16384,
     DESCRIPTIONS = 48,
     DESCRIPTORS = 48,
@@ -54,7 +54,7 @@ struct kernel {
     struct lock locks[LOCKS];
     struct {
         bool used;
-        char text[32];
+        char text[48];
         int inode;
     } names[NAMES];
     uint64_t random;

@@ -137,6 +137,7 @@ void model_kernel_save(void);
 void model_kernel_restore(void);
 void model_kernel_bury(int process);     /* its descriptors, mappings and locks go */
 int model_names(void);                   /* how many names there are */
+const char *model_name(int n);           /* NULL: no such */
 int model_files(void);                   /* how many inodes somebody still has, by name, descriptor or mapping */
 int model_pass(int fd, int process);     /* the same description in another process, by a message or a start */
 void model_got(void);                    /* there: what the passing process did is known */
