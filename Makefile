@@ -176,13 +176,13 @@ build/model/core.so: $(MODELLED:native/%.c=build/model/core/%.o)
 
 build/model/explorer: $(wildcard tests/model/*.[ch] native/*.h) | preflight
 	@mkdir -p $(@D)
-	@$(CC) $(MODEL) -O2 -DMODEL_HOST -rdynamic $(wildcard tests/model/*.c) -ldl -o $@
+	@$(CC) $(MODEL) -O3 -DMODEL_HOST -rdynamic $(wildcard tests/model/*.c) -ldl -o $@
 
 model: build/model/core.so build/model/explorer ## explore SCHEDULES=8000 of each scenario of the protocols
 	@build/model/explorer build/model/core.so --schedules $(SCHEDULES)
 
 mutants: build/model/explorer $(VENV)/have-dev ## weaken memory orders one by one: the explorer must notice
-	@$(PY) tests/model/mutants.py --explorer build/model/explorer --compiler $(CC) $(ARGS)
+	@$(PY) -m tests.model.mutants --explorer build/model/explorer --compiler $(CC) $(ARGS)
 
 # --- deaths at every instruction and every system call (tests/crash) -----------------------------------------------
 # CRASH_NATIVE: another core, with a bug planted in it, say; CRASH_OUT: where its programs go

@@ -118,8 +118,12 @@ static void print_record(const char *scenario)
     printf(last == 0 ? "0\n" : "\n");
 }
 
+static bool telling;
+
 static enum verdict say_failure(const struct scenario *scenario)
 {
+    if (scenario->wrong && !telling)
+        return verdict;
     printf("%s: %s\n", scenario->name, reason);
     if (verdict == LIMITED)
         return LIMITED;
@@ -350,6 +354,7 @@ static enum verdict at_random(const struct scenario *scenario, const struct effo
 enum verdict explore(const struct scenario *scenario, const struct effort *effort, struct result *result)
 {
     *result = (struct result){ .preemptions = -1 };
+    telling = effort->tell;
     memset(sums, 0, sizeof sums);
     sums_set = 0;
     if (!prepare(scenario))
@@ -378,6 +383,7 @@ static void read_record(const char *record)
 
 enum verdict replay(const struct scenario *scenario, const char *record)
 {
+    telling = true;
     if (!prepare(scenario))
         return say_failure(scenario);
     read_record(record);

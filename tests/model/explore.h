@@ -39,6 +39,7 @@ struct effort {
     uint64_t schedules; /* to run: half of them depth first, half at random */
     double until;       /* or random ones up to this time, if not 0 */
     uint64_t seed;
+    bool tell; /* also the trace of a schedule that had to fail */
 };
 
 struct result {

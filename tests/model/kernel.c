@@ -110,14 +110,15 @@ static bool leads(const struct mapping *m, const uint8_t *at)
 
 static struct place find_place(const void *address, bool *unmapped)
 {
-    static int last; /* the same is asked again and again */
+    static uint8_t found_before[64]; /* mapping by page: the same are asked for again and again */
     const uint8_t *at = address;
+    uint8_t *before = &found_before[(uintptr_t)at / PAGE % 64];
     for (int i = -1; i < MAPPINGS; i++) {
-        const struct mapping *m = &model_kernel.mappings[i < 0 ? last : i];
+        const struct mapping *m = &model_kernel.mappings[i < 0 ? *before : i];
         if (!leads(m, at))
             continue;
         *unmapped = !m->used;
-        last = (int)(m - model_kernel.mappings);
+        *before = (uint8_t)(m - model_kernel.mappings);
         const uint64_t behind = (uint64_t)(at - m->at);
         return (struct place){ m->inode, m->offset + behind, m->bytes - behind };
     }

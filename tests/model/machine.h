@@ -28,10 +28,10 @@ enum {
     STAGE = 0,
     PROCESSES = 3,
     LOCATIONS = 192, /* shared words that one schedule may touch */
-    HISTORY = 96,    /* stores to one of them */
+    HISTORY = 2048,  /* stores to one of them: as many as a schedule can make before it counts as endless */
     ARENA = 65536,   /* what all processes may allocate */
     WRITABLE = 16384, /* statics of one */
-    ENDLESS = 40000, /* accesses: several times what the longest scenario makes when all goes well */
+    ENDLESS = 4000,  /* accesses: several times what the longest scenario makes when all goes well */
 };
 
 /* --- explore.c ------------------------------------------------------------------------------------------------ */

@@ -90,8 +90,10 @@ static int choose_scenarios(void)
                 all[chosen++] = found;
                 break;
             }
-    if (chosen != wanted.onlys || (wanted.record != NULL && chosen != 1))
-        usage();
+    if (chosen != wanted.onlys || (wanted.record != NULL && chosen != 1)) {
+        puts("no such scenario, or several where one is needed; without arguments they are listed");
+        exit(2);
+    }
     return wanted.onlys > 0 ? chosen : scenarios;
 }
 
@@ -129,7 +131,7 @@ static int explore_all(int chosen)
     uint64_t schedules = wanted.growing && wanted.schedules > 500 ? 500 : wanted.schedules;
     for (;;) {
         for (int i = 0; i < chosen; i++) {
-            struct effort effort = { .schedules = schedules, .seed = wanted.seed };
+            struct effort effort = { .schedules = schedules, .seed = wanted.seed, .tell = wanted.onlys > 0 };
             if (wanted.minutes > 0)
                 effort.until = start + wanted.minutes * 60 * (i + 1) / chosen;
             const int rc = explore_one(&all[i], &effort);

@@ -1,116 +1,105 @@
 """Weaken the core's memory orders one by one, and see whether the explorer notices.
 
-A mutant is the core with one change: an acquire or release made relaxed, a fence left out, a publishing store moved one
-statement up.  The explorer must find a schedule that fails on each of them; those that it can't find stand in
-survivors.txt with the reason.  That is the proof that the explorer checks what it says it checks.
+The explorer must find a schedule that fails on each mutant (mutations.py says what they are); those on which it can't stand
+in survivors.txt with the reason.  That is the proof that the explorer checks what it says it checks.  Only a failing schedule
+counts: a wrong result, a race, a deadlock, a crash or a loop without end, each with a record that brings it back.  When the explorer
+itself gives up or runs out of room, that is said, and nothing was proved.
 
-    python tests/model/mutants.py                      all mutants
-    python tests/model/mutants.py native/ring.h        those of some files
-    python tests/model/mutants.py --commits 20         those of the files that the last 20 commits touched
+    python -m tests.model.mutants                           all mutants
+    python -m tests.model.mutants ring.h naming.c           those of some files
+    python -m tests.model.mutants --commits 20 --minutes 5  those of the files that the last 20 commits touched: first those
+                                                            on lines from these commits, then the others, beginning
+                                                            elsewhere with every commit
+    python -m tests.model.mutants --only begin_use          those whose name has this in it
 """
 
 from __future__ import annotations
 
 import argparse
-import re
+import hashlib
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-NATIVE = ROOT / "native"
-SURVIVORS = Path(__file__).with_name("survivors.txt")
-NOT_MODELLED = {"atomics.h", "os.c", "fast_ends.c", "fast_calls.c"}
+from tests.model.mutations import NATIVE, NOT_MODELLED, ROOT, Mutant, modelled, mutants_of
 
-# What is weakened, to what, and what that is called.
-WEAKER = (
-    (r"load_acquire(32|64)\(", r"load_relaxed\1(", "acquire load made relaxed"),
-    (r"store_release(32|64)\(", r"store_relaxed\1(", "release store made relaxed"),
-    (r"exchange_acq_rel32\(", "exchange_relaxed32(", "exchange made relaxed"),
-    (r"\bcompare_exchange32\(", "compare_exchange_relaxed32(", "compare-exchange made relaxed"),
-    (r"^(\s*)fence_store_load\(\);", r"\1;", "full fence left out"),
-    (r"^(\s*)fence_compiler\(\);", r"\1;", "compiler fence left out"),
-    (r"^(\s*)ipcr_os_membarrier\(\);.*", r"\1;", "membarrier left out"),
-)
-PUBLISHES = re.compile(r"^\s*(store_release(32|64)\(.*|ipcr_ring_(publish|release)\(.*|ipcr_publish\(.*)\);")
-STATEMENT = re.compile(r"^\s*(?!return|break|continue|\}|/\*|\*|case|#)[^{}]*;\s*(/\*.*)?$")
-DECLARATION = re.compile(r"^\s*(const|struct|uint\d+_t|int\d*(_t)?|bool|enum)\s[^(]*=")
+MODEL = ROOT / "tests/model"
+SURVIVORS = MODEL / "survivors.txt"
+FLAGS = [
+    *("-std=c11", "-D_GNU_SOURCE", "-g", "-O1", "-w", "-fPIC", "-U_FORTIFY_SOURCE"),
+    *("-fsanitize=thread", "--param", "tsan-instrument-func-entry-exit=0"),
+]
+KILLED, EXCUSED, SURVIVED, STILLBORN, BROKEN = "killed", "excused", "SURVIVED", "no mutant", "NOT JUDGED"
+SECONDS_EACH = 1800
 
 
 @dataclass(frozen=True)
-class Mutant:
-    """One change to one file."""
+class Verdict:
+    """What became of a mutant, and who said so."""
 
-    path: Path
-    line: int
-    what: str
-    text: str
-    lines: tuple[str, ...]
-
-    @property
-    def key(self) -> str:
-        """What it is called in the list of survivors, where line numbers would not last."""
-        return f"{self.path.name} | {self.what} | {self.text}"
+    how: str
+    why: str
 
 
-def mutants_of(path: Path) -> Iterator[Mutant]:
-    lines = path.read_text().splitlines()
-    for at, line in enumerate(lines):
-        if line.lstrip().startswith(("*", "/*", "//")) or (line.startswith("static inline") and "(" in line):
-            continue
-        for pattern, weaker, what in WEAKER:
-            for n, match in enumerate(re.finditer(pattern, line)):
-                changed = line[: match.start()] + match.expand(weaker) + line[match.end() :]
-                text = line.strip() + (f" [{n + 1}]" if n else "")
-                yield Mutant(path, at + 1, what, text, (*lines[:at], changed, *lines[at + 1 :]))
-        before = lines[at - 1] if at else ""
-        if PUBLISHES.match(line) and STATEMENT.match(before) and not DECLARATION.match(before):
-            swapped = (*lines[: at - 1], line, before, *lines[at + 1 :])
-            yield Mutant(path, at + 1, "published one statement early", line.strip(), swapped)
+class Judge:
+    """Builds mutants, and runs the explorer on them."""
 
+    def __init__(self, explorer: Path, compiler: str, schedules: int, where: Path) -> None:
+        self.explorer = shutil.copy(explorer, where)  # it may be built anew meanwhile
+        self.compiler = compiler
+        self.schedules = schedules
+        self.where = where
+        self.sources = sorted(path for path in NATIVE.glob("*.c") if path.name not in NOT_MODELLED)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            done = list(pool.map(lambda path: self.compile(path, where / f"{path.stem}.o", NATIVE), self.sources))
+        if not all(done):
+            sys.exit("the core does not compile")
 
-def sources(names: list[str], commits: int | None) -> list[Path]:
-    found = sorted(path for path in NATIVE.glob("*.[ch]") if path.name not in NOT_MODELLED)
-    if commits is not None:
-        git = ["git", "-C", str(ROOT), "log", f"-{commits}", "--name-only", "--format=", "--", "native"]
-        names = subprocess.run(git, check=True, capture_output=True, text=True).stdout.split()
-        if not names:
-            return []
-    wanted = {Path(name).name for name in names}
-    return [path for path in found if not wanted or path.name in wanted]
+    def compile(self, source: Path, to: Path, headers: Path) -> bool:
+        command = [self.compiler, *FLAGS, "-include", str(MODEL / "atomics.h"), f"-I{headers}", "-c", str(source)]
+        return subprocess.run([*command, "-o", str(to)], check=False, capture_output=True).returncode == 0
 
+    def build(self, mutant: Mutant, where: Path) -> Path | None:
+        """The core with the change, as a shared object; None when it doesn't compile."""
+        shutil.copytree(NATIVE, where / "native")
+        (where / "native" / mutant.path.name).write_text(mutant.source)
+        changed = [mutant.path] if mutant.path.suffix == ".c" else self.sources
+        objects = {path.stem: self.where / f"{path.stem}.o" for path in self.sources}
+        for path in changed:
+            objects[path.stem] = where / f"{path.stem}.o"
+            if not self.compile(where / "native" / path.name, objects[path.stem], where / "native"):
+                return None
+        core = where / "core.so"
+        link = [self.compiler, "-shared", "-Wl,-z,now,-z,norelro", *map(str, objects.values()), "-o", str(core)]
+        subprocess.run(link, check=True)
+        return core
 
-def build(mutant: Mutant, where: Path, compiler: str) -> Path:
-    """The core with the change, as a shared object."""
-    shutil.copytree(NATIVE, where / "native")
-    (where / "native" / mutant.path.name).write_text("\n".join(mutant.lines) + "\n")
-    core = where / "core.so"
-    sources = [path for path in (where / "native").glob("*.c") if path.name not in NOT_MODELLED]
-    flags = ["-std=c11", "-D_GNU_SOURCE", "-O0", "-w", "-fPIC", "-shared", "-Wl,-z,now,-z,norelro"]
-    back_end = ["-include", str(ROOT / "tests/model/atomics.h"), f"-I{where / 'native'}"]
-    subprocess.run([compiler, *flags, *back_end, *map(str, sources), "-o", str(core)], check=True)
-    return core
-
-
-def verdict(mutant: Mutant, explorer: Path, schedules: int, compiler: str) -> str:
-    """Which scenario noticed; empty when none did."""
-    with tempfile.TemporaryDirectory(prefix="mutant-") as name:
-        core = build(mutant, Path(name), compiler)
-        command = [str(explorer), str(core), "--quiet", "--schedules", str(schedules)]
-        try:
-            done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace", timeout=600)
-        except subprocess.TimeoutExpired:
-            return "a schedule without end"
+    def __call__(self, mutant: Mutant) -> Verdict:
+        with tempfile.TemporaryDirectory(prefix="mutant-", dir=self.where) as name:
+            core = self.build(mutant, Path(name))
+            if core is None:
+                return Verdict(STILLBORN, "it does not compile")
+            command = [str(self.explorer), str(core), "--growing", "--schedules", str(self.schedules)]
+            try:
+                done = subprocess.run(
+                    command, check=False, capture_output=True, text=True, errors="replace", timeout=SECONDS_EACH
+                )
+            except subprocess.TimeoutExpired:
+                return Verdict(BROKEN, f"the explorer needed more than {SECONDS_EACH} s")
         if done.returncode == 0:
-            return ""
-        wrong = [line.split(":")[0] for line in done.stdout.splitlines() if "WRONG" in line]
-        return wrong[0] if wrong else f"a crash ({done.returncode})"
+            return Verdict(SURVIVED, "")
+        if done.returncode == 1 and "\nagain: " in done.stdout:
+            lines = done.stdout.splitlines()
+            first = next(at for at, line in enumerate(lines) if line.startswith("     0  ") or line.startswith("  ("))
+            return Verdict(KILLED, lines[first - 1])
+        return Verdict(BROKEN, f"the explorer ended with {done.returncode}: {done.stdout[-200:]}{done.stderr[-200:]}")
 
 
 def reviewed() -> dict[str, str]:
@@ -123,49 +112,106 @@ def reviewed() -> dict[str, str]:
     return found
 
 
-def main() -> int:
+def git(*arguments: str) -> str:
+    return subprocess.run(["git", "-C", str(ROOT), *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def recent_lines(path: Path, commits: set[str]) -> set[int]:
+    """Lines of a file that these commits wrote last, or nobody has yet committed."""
+    found = set()
+    number = 0
+    for line in git("blame", "--line-porcelain", "--", str(path)).splitlines():
+        words = line.split()
+        if len(words) >= 3 and len(words[0]) == 40 and words[1].isdigit():
+            number = int(words[2])
+            if words[0] in commits or not words[0].strip("0"):
+                found.add(number)
+    return found
+
+
+def in_order(mutants: list[Mutant], commits: int) -> list[Mutant]:
+    """Those on recent lines first; the others begin elsewhere with every commit, so that none is always left out."""
+    log = set(git("log", f"-{commits}", "--format=%H").split())
+    recent = {mutant.path: recent_lines(mutant.path, log) for mutant in mutants}
+    first = [mutant for mutant in mutants if mutant.line in recent[mutant.path]]
+    others = [mutant for mutant in mutants if mutant.line not in recent[mutant.path]]
+    for part in (first, others):
+        if part:
+            start = int(hashlib.sha256(git("rev-parse", "HEAD").encode()).hexdigest(), 16) % len(part)
+            part[:] = part[start:] + part[:start]
+    return first + others
+
+
+def chosen(args: argparse.Namespace) -> list[Mutant]:
+    paths = modelled()
+    if args.commits is not None:
+        touched = git("log", f"-{args.commits}", "--name-only", "--format=", "--", "native").split()
+        paths = [path for path in paths if path.name in {Path(name).name for name in touched}]
+    if args.files:
+        paths = [path for path in paths if path.name in {Path(name).name for name in args.files}]
+    mutants = [mutant for path in paths for mutant in mutants_of(path)]
+    mutants = [mutant for mutant in mutants if args.only in mutant.key]
+    return mutants if args.commits is None else in_order(mutants, args.commits)
+
+
+def table(verdicts: list[tuple[Mutant, Verdict]]) -> str:
+    """The score by kind, for docs/."""
+    counts = Counter((mutant.what, verdict.how) for mutant, verdict in verdicts)
+    rows = ["| mutation | sites | killed | reviewed | survived |", "|---|---:|---:|---:|---:|"]
+    for what in (*dict.fromkeys(mutant.what for mutant, verdict in verdicts if verdict.how != STILLBORN), "all"):
+        column = [
+            sum(n for (kind, how), n in counts.items() if what in {kind, "all"} and how in hows)
+            for hows in ({KILLED, EXCUSED, SURVIVED, BROKEN}, {KILLED}, {EXCUSED}, {SURVIVED, BROKEN})
+        ]
+        rows.append(f"| {what} | " + " | ".join(map(str, column)) + " |")
+    return "\n".join(rows)
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", help="of native/; all by default")
     parser.add_argument("--commits", type=int, help="the files that so many commits touched")
+    parser.add_argument("--only", default="", help="mutants whose name has this in it")
+    parser.add_argument("--minutes", type=float, help="begin no more after so long, and say what was left out")
+    parser.add_argument("--schedules", type=int, default=20_000, help="per scenario, at most")
     parser.add_argument("--explorer", type=Path, default=ROOT / "build/model/explorer")
-    parser.add_argument("--schedules", type=int, default=20_000, help="per scenario")
-    parser.add_argument("--minutes", type=float, help="stop after so long, and say what was left out")
     parser.add_argument("--compiler", default="gcc")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--list", action="store_true", help="only say which mutants there are")
-    args = parser.parse_args()
-    mutants = [mutant for path in sources(args.files, args.commits) for mutant in mutants_of(path)]
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = arguments()
+    mutants = chosen(args)
+    excused = reviewed()
+    known = {mutant.key for path in modelled() for mutant in mutants_of(path)}
+    for key in excused.keys() - known:
+        print(f"survivors.txt names a mutant that there is not: {key}")
     if args.list:
         print(*(mutant.key for mutant in mutants), sep="\n")
         return 0
-    excused = reviewed()
     start = time.monotonic()
-    killed, survived, left_out = 0, [], 0
+    verdicts: list[tuple[Mutant, Verdict]] = []
+    with tempfile.TemporaryDirectory(prefix="mutants-") as where, ThreadPoolExecutor(args.jobs) as pool:
+        judge = Judge(args.explorer, args.compiler, args.schedules, Path(where))
 
-    def judge(mutant: Mutant) -> str | None:
-        if args.minutes is not None and time.monotonic() - start > 60 * args.minutes:
-            return None
-        return verdict(mutant, args.explorer, args.schedules, args.compiler)
+        def in_time(mutant: Mutant) -> Verdict | None:
+            return None if args.minutes and time.monotonic() - start > 60 * args.minutes else judge(mutant)
 
-    with ThreadPoolExecutor(2) as pool:
-        for mutant, who in zip(mutants, pool.map(judge, mutants), strict=True):
-            place = f"{mutant.path.name}:{mutant.line}"
-            if who is None:
-                left_out += 1
-            elif who:
-                killed += 1
-                print(f"killed    {place:18} {mutant.what}: {mutant.text}  ({who})", flush=True)
-            elif mutant.key in excused:
-                print(f"excused   {place:18} {mutant.what}: {mutant.text}  ({excused[mutant.key]})", flush=True)
-            else:
-                survived.append(mutant)
-                print(f"SURVIVED  {place:18} {mutant.what}: {mutant.text}", flush=True)
-    total = len(mutants) - left_out
-    excused_count = total - killed - len(survived)
-    print(f"{total} mutants: {killed} killed, {excused_count} excused, {len(survived)} survived", end="")
-    print(f"; {left_out} left out for want of time" if left_out else "")
-    for mutant in survived:
-        print(mutant.key)
-    return 1 if survived else 0
+        for mutant, verdict in zip(mutants, pool.map(in_time, mutants), strict=True):
+            if verdict is None:
+                continue
+            if verdict.how == SURVIVED and mutant.key in excused:
+                verdict = Verdict(EXCUSED, excused[mutant.key])
+            elif verdict.how == KILLED and mutant.key in excused:
+                verdict = Verdict(BROKEN, f"it stands in survivors.txt, and was killed: {verdict.why}")
+            verdicts.append((mutant, verdict))
+            print(f"{verdict.how:10} {mutant.path.name}:{mutant.line} {mutant.key} ({verdict.why})", flush=True)
+    print(table(verdicts))
+    bad = [mutant.key for mutant, verdict in verdicts if verdict.how in {SURVIVED, BROKEN}]
+    print(f"{len(verdicts)} of {len(mutants)} tested, {len(bad)} not killed and not reviewed", *bad, sep="\n")
+    return 1 if bad or not excused.keys() <= known else 0
 
 
 if __name__ == "__main__":

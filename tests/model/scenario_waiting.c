@@ -69,6 +69,17 @@ static void take_all(void)
     take(2, ALL);
 }
 
+/* One release is not enough, for want of eight bytes. */
+static void send_a_little_more(void) { MUST(send_message(sender, 2, HALF + 8) == IPCR_OK); }
+
+static void take_a_little_more(void)
+{
+    take(0, HALF);
+    take(1, HALF);
+    take(2, HALF + 8);
+}
+
+static void perform_sender_needs_more(void) { start(send_a_little_more, take_a_little_more); }
 static void perform_sender_needs_all(void) { start(send_as_large_as_the_ring, take_all); }
 
 /* --- both sleep in turn ------------------------------------------------------------------------------------------------- */
@@ -120,6 +131,13 @@ static const struct scenario scenarios[] = {
         .says = "A sender that needs the whole ring is woken by the release that makes the last room.",
         .set_up = full_ring,
         .perform = perform_sender_needs_all,
+        .both = true,
+    },
+    {
+        .name = "park-sender-more",
+        .says = "A message that lacks eight bytes of room waits, and overwrites nothing.",
+        .set_up = full_ring,
+        .perform = perform_sender_needs_more,
         .both = true,
     },
     {

@@ -85,9 +85,12 @@ bool is_message(const void *bytes, uint64_t number, uint64_t length)
             resume = 1;                                                                                                \
     } while (0)
 
+/* As Python does: a try, which is another path in the core, and then the wait. */
 int send_message(struct ipcr_end *end, uint64_t number, uint64_t length)
 {
-    int rc;
+    int rc = core()->send(end, message(number, length), length, number);
+    if (rc != IPCR_FULL)
+        return rc;
     UNTIL_ANSWERED(rc, core()->send_wait(end, message(number, length), length, number, IPCR_FOREVER, resume));
     return rc;
 }
