@@ -35,7 +35,7 @@ def put(tx: ipc.Sender[Any], payload: bytes, encoding: int, part: int = WHOLE) -
 
 
 def put_in_parts(tx: ipc.Sender[Any], payload: bytes, encoding: int, cuts: list[int]) -> None:
-    borders = sorted({cut % len(payload) for cut in cuts} | {len(payload) // 2 or 1} - {0})
+    borders = sorted(({cut % len(payload) for cut in cuts} | {len(payload) // 2 or 1}) - {0})
     pieces = [payload[start:end] for start, end in zip([0, *borders], [*borders, len(payload)], strict=True)]
     put(tx, struct.pack("<Q", len(payload)) + pieces[0], encoding, FIRST)
     for piece in pieces[1:-1]:
