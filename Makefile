@@ -179,7 +179,7 @@ build/model/explorer: $(wildcard tests/model/*.[ch] native/*.h) | preflight
 	@$(CC) $(MODEL) -O3 -DMODEL_HOST -rdynamic $(wildcard tests/model/*.c) -ldl -o $@
 
 model: build/model/core.so build/model/explorer ## explore SCHEDULES=8000 of each scenario of the protocols
-	@build/model/explorer build/model/core.so --schedules $(SCHEDULES)
+	@build/model/explorer build/model/core.so --schedules $(SCHEDULES) $(MODEL_ARGS)
 
 mutants: build/model/explorer $(VENV)/have-dev ## weaken memory orders one by one: the explorer must notice
 	@$(PY) -m tests.model.mutants --explorer build/model/explorer --compiler $(CC) $(ARGS)
