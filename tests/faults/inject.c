@@ -4,7 +4,7 @@
  * use of one function at a time, the n-th after inject_begin(), and hands everything else on.  A call that fails did
  * nothing, with one exception: close() has closed, as on Linux, whatever it says.
  *
- * What it cannot: calls that libc makes of itself (posix_fallocate's own writes), and vfork, which returns twice.
+ * What it cannot: calls that libc makes of itself (posix_fallocate's own writes), and the child of a vfork.
  */
 #include "inject.h"
 
@@ -69,6 +69,7 @@ static const struct {
 static bool counting, missing_tmpfile, has_failed;
 static int failing_call, failing_use, failing_errno;
 static int counts[CALLS], bad_closes;
+static pid_t counted_process;
 
 int inject_calls(void) { return CALLS; }
 const char *inject_name(int call) { return calls[call].name; }
@@ -90,6 +91,7 @@ void inject_begin(int call, int nth, int error)
     memset(counts, 0, sizeof counts);
     has_failed = false;
     bad_closes = 0;
+    counted_process = getpid();
     failing_call = call;
     failing_use = nth;
     failing_errno = error;
@@ -102,9 +104,12 @@ bool inject_end(void)
     return has_failed;
 }
 
+/* A child made by vfork runs on our memory; what it does before its exec is none of ours. */
+static bool here(void) { return counting && getpid() == counted_process; }
+
 bool inject_fails(int call)
 {
-    if (!counting)
+    if (!here())
         return false;
     const int use = __atomic_add_fetch(&counts[call], 1, __ATOMIC_RELAXED);
     if (call != failing_call || use != failing_use)
@@ -152,7 +157,7 @@ int close(int fd)
 {
     NEXT(close_call, "close")
     const int rc = real(fd);
-    if (counting && rc != 0 && errno == EBADF)
+    if (rc != 0 && errno == EBADF && here())
         bad_closes++;
     return rc == 0 && inject_fails(CLOSE) ? -1 : rc;
 }

@@ -71,9 +71,11 @@ STAND_FOR: dict[tuple[str, int], tuple[type[BaseException], ...]] = {
 }
 
 
-def says_so(error: BaseException, failed: Combination) -> bool:
+def says_so(error: BaseException, failed: Combination, operation: Operation) -> bool:
     """Whether an exception is a true answer to this failure."""
     call = NAMES[failed.call]
+    if call == "close":  # only multiprocessing tells of that
+        return isinstance(error, OSError) and operation.name.startswith("spawn")
     if isinstance(error, STAND_FOR.get((call, failed.number), ())):
         return True
     if isinstance(error, MemoryError):  # CPython's own
@@ -92,8 +94,14 @@ def _leads_to(link: Path) -> str:
         return ""
 
 
-# Descriptors that multiprocessing itself leaves open: its pipes, when a later one of them or the fork fails.
-NOT_OURS = {("spawn by fork", "pipe", 3): 2, ("spawn by fork", "fork", 1): 4}
+# Descriptors that multiprocessing itself leaves open, at most: its pipes, when a later one of them, the fork, or the
+# close of another one fails.
+NOT_OURS = {
+    ("spawn by fork", "pipe", 3): 2,
+    ("spawn by fork", "fork", 1): 4,
+    ("spawn by spawn", "close", 1): 1,
+    ("spawn by spawn", "close", 3): 1,
+}
 
 
 class Stock(NamedTuple):
@@ -137,7 +145,7 @@ def provoked(operation: Operation, scene: Scene, failed: Combination) -> str:
     try:
         operation.act(scene)
     except BaseException as error:
-        if not inject.inject_end() or not says_so(error, failed):
+        if not inject.inject_end() or not says_so(error, failed, operation):
             raise
         outcome = "raised"
     else:

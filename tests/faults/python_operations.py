@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -302,11 +303,27 @@ def undo_worker(scene: Scene) -> None:
 
 
 def recover_worker(scene: Scene) -> None:
-    """Nothing has changed hands."""
+    """Nothing has changed hands, once a child that came to life all the same (multiprocessing's start failed after its
+    fork) has found that nobody wants it."""
     tx, inbox, outbox, rx = scene.ends
+    when_free(inbox.try_recv)
+    when_free(lambda: outbox.send(b"free again"))
+    assert rx.recv(timeout=PATIENCE) == b"free again"
     message_through(tx, inbox)
     message_through(outbox, rx)
     undo_worker(scene)
+
+
+def when_free(first_use: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            first_use()
+        except ipc.BusyError:
+            assert time.monotonic() < deadline, "still in use"
+            time.sleep(0.002)
+        else:
+            return
 
 
 def spawning(method: str) -> Operation:
