@@ -162,16 +162,16 @@ $(foreach verb,native asan tsan,$(eval $(call flavour,$(verb))))
 # --- the explorer: the core's own sources over a model of memory and kernel (tests/model) ---------------------------
 
 SCHEDULES ?= 8000
-MODELLED  := $(filter-out native/os.c native/fast_%.c,$(sort $(wildcard native/*.c)))
+MODELLED  := $(filter-out native/os.c native/fast_%.c,$(sort $(wildcard native/*.c))) tests/model/core/ring_calls.c
 MODEL     := $(STRICT) -U_FORTIFY_SOURCE -Itests/model -include tests/model/atomics.h
 # each plain access calls the explorer, instead of libtsan, which is not linked
 CALLBACKS := -O1 -fPIC -fsanitize=thread --param tsan-instrument-func-entry-exit=0
 
-build/model/core/%.o: native/%.c $(wildcard native/*.h) tests/model/atomics.h | preflight
+build/model/core/%.o: %.c $(wildcard native/*.h) tests/model/atomics.h | preflight
 	@mkdir -p $(@D)
 	@$(CC) $(MODEL) $(CALLBACKS) -c $< -o $@
 
-build/model/core.so: $(MODELLED:native/%.c=build/model/core/%.o)
+build/model/core.so: $(MODELLED:%.c=build/model/core/%.o)
 	@$(CC) -shared -Wl,-z,now,-z,norelro $^ -o $@
 
 build/model/explorer: $(wildcard tests/model/*.[ch] native/*.h) | preflight

@@ -17,14 +17,16 @@ int ipcr_enter_wait(struct ipcr_end *e, int resume)
 }
 
 /* Giving back what was lent is allowed also when the end is draining, or its peer's words are corrupt: the
- * record was checked when it was lent. */
-int ipcr_enter_to_return(struct ipcr_end *e)
+ * record was checked when it was lent.  After a close it goes now; only_own: unless another thread has it. */
+int ipcr_enter_to_return(struct ipcr_end *e, bool only_own)
 {
     uint32_t expected = IPCR_IDLE;
     if (!compare_exchange32(&e->busy, &expected, IPCR_INSIDE)) {
         if (load_acquire32(&e->closing) == 0)
             return IPCR_BUSY;
-        ipcr_end_leave_now(e);
+        /* leave_later: nobody gets in any more, so that lent_to stays as it is */
+        if (!only_own || (load_acquire32(&e->leave_later) != 0 && e->lent_to == ipcr_this_thread()))
+            ipcr_end_leave_now(e);
         return IPCR_CLOSED;
     }
     if (e->taken_generation == ipcr_fork_generation)
@@ -36,7 +38,7 @@ int ipcr_enter_to_return(struct ipcr_end *e)
 
 static void ipcr_leave_between_slices(struct ipcr_end *e)
 {
-    e->waiter = ipcr_this_thread();
+    store_relaxed64(&e->waiter, ipcr_this_thread());
     store_release32(&e->busy, IPCR_BETWEEN_SLICES);
 }
 
@@ -44,7 +46,7 @@ void ipcr_stop_waiting(struct ipcr_end *e)
 {
     uint32_t expected = IPCR_BETWEEN_SLICES;
     /* only the thread that left it so may clear it: it can't be inside at the same time */
-    if (load_acquire32(&e->busy) == IPCR_BETWEEN_SLICES && e->waiter == ipcr_this_thread())
+    if (load_acquire32(&e->busy) == IPCR_BETWEEN_SLICES && load_relaxed64(&e->waiter) == ipcr_this_thread())
         compare_exchange32(&e->busy, &expected, IPCR_IDLE);
 }
 

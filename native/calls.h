@@ -27,7 +27,7 @@ static inline void ipcr_leave(struct ipcr_end *e) { store_release32(&e->busy, IP
 
 /* The same for a later slice of a wait, which finds the word as it left it; and for giving back what was lent. */
 int ipcr_enter_wait(struct ipcr_end *e, int resume);
-int ipcr_enter_to_return(struct ipcr_end *e);
+int ipcr_enter_to_return(struct ipcr_end *e, bool only_own);
 
 static inline int ipcr_checked(struct ipcr_end *e, int rc)
 {

@@ -67,7 +67,7 @@ struct ipcr_end {
     ipcr_word32 leave_later;   /* closed while a message was lent: the segment goes when that comes back */
     uint64_t drain_position;
     uint64_t slice_end_ns;     /* of the wait in progress: signals don't put the look at the peer off */
-    uint64_t waiter;           /* thread that is between slices */
+    ipcr_word64 waiter;        /* thread that is between slices; others look whether it is theirs */
     uint64_t lent_to;          /* thread that made the claim, or the peek */
     uint64_t next_probe_ns;
     union {

@@ -189,7 +189,7 @@ int64_t ipcr_recv_many(struct ipcr_end *e, char *out, uint64_t room, int64_t *re
 
 int ipcr_skip(struct ipcr_end *e, uint64_t from, uint64_t count)
 {
-    int rc = ipcr_enter_to_return(e);
+    int rc = ipcr_enter_to_return(e, true);
     if (rc != IPCR_OK)
         return rc;
     if (count > 0 && e->reader.position != from)
@@ -263,7 +263,7 @@ int64_t ipcr_peek(struct ipcr_end *e)
 
 int ipcr_release(struct ipcr_end *e)
 {
-    int rc = ipcr_enter_to_return(e);
+    int rc = ipcr_enter_to_return(e, false);
     if (rc != IPCR_OK)
         return rc;
     if (!e->lent) {

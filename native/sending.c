@@ -273,7 +273,7 @@ int ipcr_commit(struct ipcr_end *e, uint64_t length, uint64_t info)
 
 int ipcr_abort(struct ipcr_end *e)
 {
-    int rc = ipcr_enter_to_return(e);
+    int rc = ipcr_enter_to_return(e, false);
     if (rc != IPCR_OK)
         return rc;
     rc = e->lent ? IPCR_OK : IPCR_NOTHING_LENT;
@@ -284,7 +284,7 @@ int ipcr_abort(struct ipcr_end *e)
 
 int ipcr_take_back(struct ipcr_end *e)
 {
-    int rc = ipcr_enter_to_return(e);
+    int rc = ipcr_enter_to_return(e, true);
     if (rc != IPCR_OK)
         return rc;
     if (e->lent && e->lent_to == ipcr_this_thread())

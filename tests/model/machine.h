@@ -143,6 +143,10 @@ int model_pass(int fd, int process);     /* the same description in another proc
 void model_got(void);                    /* there: what the passing process did is known */
 extern bool model_membarrier_works, model_membarrier_holes, model_signals, model_no_nameless;
 
+/* From core/ring_calls.c. */
+int ipcr_try_write(struct ipcr_ring_writer *w, const void *src, uint64_t length, uint64_t info);
+int ipcr_try_read(struct ipcr_ring_reader *r, void *dst, uint64_t room, uint64_t *length, uint64_t *info);
+
 /* --- processes.c ---------------------------------------------------------------------------------------------- */
 
 /* The core of each process, as the scenarios call it. */
@@ -152,7 +156,7 @@ extern bool model_membarrier_works, model_membarrier_holes, model_signals, model
     X(send) X(send_wait) X(send_many) X(send_parts_wait) X(room_wait) X(flush_wait) X(claim) X(commit) X(abort)        \
     X(recv) X(recv_wait) X(recv_many) X(skip) X(reading_begin) X(reading_next) X(reading_end) X(parts_begin)           \
     X(parts_read) X(data_wait) X(peek) X(release) X(lent) X(last_info) X(last_sequence) X(peer_sometimes)              \
-    X(stop_waiting) X(stats_of_segment)
+    X(stop_waiting) X(take_back) X(stats_of_segment) X(ring_writer_open) X(ring_reader_open) X(try_write) X(try_read)
 #define MODEL_CALL(name) __typeof__(ipcr_##name) *name;
 struct core {
     MODEL_CALLS(MODEL_CALL)

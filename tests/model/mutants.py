@@ -57,6 +57,7 @@ class Judge:
         self.schedules = schedules
         self.where = where
         self.sources = sorted(path for path in NATIVE.glob("*.c") if path.name not in NOT_MODELLED)
+        self.sources += sorted((MODEL / "core").glob("*.c"))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             done = list(pool.map(lambda path: self.compile(path, where / f"{path.stem}.o", NATIVE), self.sources))
         if not all(done):
@@ -74,7 +75,8 @@ class Judge:
         objects = {path.stem: self.where / f"{path.stem}.o" for path in self.sources}
         for path in changed:
             objects[path.stem] = where / f"{path.stem}.o"
-            if not self.compile(where / "native" / path.name, objects[path.stem], where / "native"):
+            source = where / "native" / path.name if path.parent == NATIVE else path
+            if not self.compile(source, objects[path.stem], where / "native"):
                 return None
         core = where / "core.so"
         link = [self.compiler, "-shared", "-Wl,-z,now,-z,norelro", *map(str, objects.values()), "-o", str(core)]
@@ -210,7 +212,7 @@ def main() -> int:
             print(f"{verdict.how:10} {mutant.path.name}:{mutant.line} {mutant.key} ({verdict.why})", flush=True)
     print(table(verdicts))
     bad = [mutant.key for mutant, verdict in verdicts if verdict.how in {SURVIVED, BROKEN}]
-    print(f"{len(verdicts)} of {len(mutants)} tested, {len(bad)} not killed and not reviewed", *bad, sep="\n")
+    print(f"{len(verdicts)} of {len(mutants)} tested, {len(bad)} not killed and not reviewed")
     return 1 if bad or not excused.keys() <= known else 0
 
 

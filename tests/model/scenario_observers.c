@@ -64,7 +64,88 @@ static void perform(void)
     model_start(OBSERVER, 2, observe);
 }
 
+/* --- one side, one look: few enough schedules to run them nearly all ------------------------------------------------------ */
+
+static void send_three(void)
+{
+    for (uint64_t i = 0; i < 3; i++)
+        MUST(core()->send(sender, message(i, length_of(i)), length_of(i), i) == IPCR_OK);
+}
+
+static void look_once(void)
+{
+    struct ipcr_stats stats;
+    MUST(core()->stats_of_segment(seen, &stats) == IPCR_OK);
+    MUST(stats.side[IPCR_SENDER].bytes == bytes_of(stats.side[IPCR_SENDER].messages));
+}
+
+static void perform_small(void)
+{
+    model_start(SENDER, 0, send_three);
+    model_start(OBSERVER, 2, look_once);
+}
+
+/* --- who has it --------------------------------------------------------------------------------------------------------- */
+
+static struct ipcr_end *first, *second;
+
+static void set_up_untaken(void)
+{
+    act_as(0);
+    first = open_end(make_channel(0), IPCR_SENDER);
+    act_as(1);
+    second = open_end(attach_channel(), IPCR_SENDER);
+    act_as(2);
+    seen = attach_channel();
+}
+
+static void take_and_give_up(void)
+{
+    uint32_t by;
+    core()->end_take(first, &by); /* unless the other one came first */
+    leave(first, false);
+}
+
+static void take_next(void)
+{
+    uint32_t by;
+    while (core()->end_take(second, &by) != IPCR_OK)
+        look_later();
+}
+
+/* The pid is never older than the generation beside it; the second generation can only be of process 1. */
+static void look_who(void)
+{
+    for (int i = 0; i < 2; i++) {
+        struct ipcr_stats stats;
+        MUST(core()->stats_of_segment(seen, &stats) == IPCR_OK);
+        MUST(stats.side[IPCR_SENDER].generation == 0 || stats.side[IPCR_SENDER].pid != 0);
+        MUST(stats.side[IPCR_SENDER].generation < 2 || stats.side[IPCR_SENDER].pid == 2);
+    }
+}
+
+static void perform_who(void)
+{
+    model_start(SENDER, 0, take_and_give_up);
+    model_start(RECEIVER, 1, take_next);
+    model_start(OBSERVER, 2, look_who);
+}
+
 static const struct scenario scenarios[] = {
+    {
+        .name = "observer-once",
+        .says = "One look at one side: the bytes are those of the messages.",
+        .set_up = set_up,
+        .perform = perform_small,
+        .both = true,
+    },
+    {
+        .name = "observer-who",
+        .says = "An end changes hands: the pid in the statistics is not older than the generation.",
+        .set_up = set_up_untaken,
+        .perform = perform_who,
+        .patience_ns = 1000000,
+    },
     {
         .name = "observer",
         .says = "Statistics read meanwhile: never more taken than given, bytes as many as the messages have.",

@@ -140,6 +140,22 @@ static void receive_past_deaths(void)
 static void perform_give_up(void) { start(send_and_give_up, receive_past_deaths, go_on); }
 static void two_arrived(void) { MUST(got == 2 && takes == 1); }
 
+/* --- who has died ------------------------------------------------------------------------------------------------------- */
+
+static void take_and_vanish(void)
+{
+    MUST(take(sender) == IPCR_OK);
+    leave(sender, false);
+}
+
+static void learn_who(void)
+{
+    MUST(receive(receiver, out) == IPCR_PEER_DIED);
+    MUST(receiver->peer_pid == 1); /* of process 0 */
+}
+
+static void perform_blame(void) { start(take_and_vanish, learn_who, NULL); }
+
 /* --- a successor meets a live other side -------------------------------------------------------------------------------- */
 
 /* The ring is full when the sender has gone; while its successor opens the ring, the receiver gives room back. */
@@ -302,6 +318,14 @@ static const struct scenario scenarios[] = {
         .set_up = taken_with_rival,
         .perform = perform_give_up,
         .look = two_arrived,
+        SLICES,
+    },
+    {
+        .name = "roles-blame",
+        .says = "Who is told of a death is told whose, also when the end was taken only just before.",
+        .set_up = two_handles,
+        .perform = perform_blame,
+        .both = true,
         SLICES,
     },
     {

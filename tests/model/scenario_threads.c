@@ -5,7 +5,7 @@
  */
 #include "stage.h"
 
-enum { OTHER = 1, FIRST = 2, SECOND = 3, LENGTH = 600, MESSAGES = 4 };
+enum { OTHER = 1, FIRST = 2, SECOND = 3, THIRD = 4, LENGTH = 600, MESSAGES = 4 };
 
 static struct ipcr_end *sender, *receiver;
 static char outs[FIBERS][LONGEST_MESSAGE];
@@ -266,6 +266,75 @@ static void close_while_lent(void)
 
 static void perform_lent(void) { start(NULL, hold_a_message, close_while_lent); }
 
+/* A third thread takes back what it has lent, after an interruption: nothing. */
+static void take_own_back(void)
+{
+    const int rc = core()->take_back(receiver);
+    MUST(rc == IPCR_OK || rc == IPCR_BUSY || rc == IPCR_LENT || rc == IPCR_CLOSED);
+}
+
+static void perform_lent_and_return(void)
+{
+    start(NULL, hold_a_message, close_while_lent);
+    model_start(THIRD, 0, take_own_back);
+}
+
+/* --- slices ------------------------------------------------------------------------------------------------------------- */
+
+/* As Python drives it: whatever came of a wait, it is given up behind it; also by a thread that never got in. */
+static void wait_shortly(void)
+{
+    int64_t length;
+    for (int i = 0; i < 2; i++) {
+        length = core()->recv_wait(receiver, out(), IPCR_FOREVER, 0);
+        core()->stop_waiting(receiver);
+        if (length == IPCR_BUSY || length == IPCR_AGAIN)
+            look_later();
+        else if (length != IPCR_CLOSED)
+            MUST(length == LENGTH);
+    }
+}
+
+static void perform_give_up(void) { start(NULL, wait_shortly, wait_shortly); }
+static void perform_give_up_closed(void) { start(NULL, wait_shortly, close_receiver); }
+static void perform_close_twice(void) { start(NULL, close_receiver, close_receiver); }
+
+/* --- an end that nobody has taken yet ----------------------------------------------------------------------------------- */
+
+static void take_it(void)
+{
+    uint32_t by;
+    int rc;
+    while ((rc = core()->end_take(sender, &by)) == IPCR_BUSY)
+        look_later();
+    MUST(rc == IPCR_OK);
+}
+
+static void return_nothing(void)
+{
+    const int rc = core()->abort(sender);
+    MUST(rc == IPCR_NOTHING_LENT || rc == IPCR_BUSY);
+}
+
+static void perform_take_and_return(void) { start(NULL, take_it, return_nothing); }
+
+static void hand_over_and_take_back(void)
+{
+    int fd;
+    const int rc = core()->end_hand_over(sender, true, false, &fd);
+    MUST(rc == IPCR_OK || rc == IPCR_CLOSED);
+    if (rc == IPCR_OK)
+        core()->end_take_back(sender, fd, true);
+}
+
+static void close_for_good(void)
+{
+    core()->segment_release(sender->segment); /* the end's own reference is the last one */
+    close_sender();
+}
+
+static void perform_take_back(void) { start(NULL, hand_over_and_take_back, close_for_good); }
+
 /* --- one asks it to finish ----------------------------------------------------------------------------------------------- */
 
 static void drain(void) { core()->end_drain(receiver); }
@@ -368,6 +437,72 @@ static const struct scenario scenarios[] = {
         .says = "Another thread closes the end while a thread takes it.",
         .set_up = untaken_sender,
         .perform = perform_close_while_taking,
+        .look = is_closed,
+        POLLING,
+    },
+    {
+        .name = "threads-close-sliced",
+        .says = "Another thread closes the end between two slices of a wait, or in one.",
+        .set_up = receiving_threads,
+        .perform = perform_close_while_receiving,
+        .look = is_closed,
+        .signals = true,
+        .both = true,
+        POLLING,
+    },
+    {
+        .name = "threads-close-sliced-send",
+        .says = "The same for a sender.",
+        .set_up = sending_threads,
+        .perform = perform_close_while_sending,
+        .look = as_many_got_as_sent,
+        .signals = true,
+        POLLING,
+    },
+    {
+        .name = "threads-give-up",
+        .says = "A thread gives its wait up between slices, while another one tries and gives up what is not its own.",
+        .set_up = receiving_threads,
+        .perform = perform_give_up,
+        .signals = true,
+        .patience_ns = UINT64_MAX, /* slices end */
+    },
+    {
+        .name = "threads-give-up-closed",
+        .says = "A thread gives its wait up between slices, while another one closes the end.",
+        .set_up = receiving_threads,
+        .perform = perform_give_up_closed,
+        .signals = true,
+        .patience_ns = UINT64_MAX,
+    },
+    {
+        .name = "threads-close-twice",
+        .says = "Two threads close one end: it is closed once, and both calls return.",
+        .set_up = receiving_threads,
+        .perform = perform_close_twice,
+        .look = is_closed,
+        POLLING,
+    },
+    {
+        .name = "threads-take-return",
+        .says = "A thread gives back what it doesn't have, while another takes the end.",
+        .set_up = untaken_sender,
+        .perform = perform_take_and_return,
+        POLLING,
+    },
+    {
+        .name = "threads-take-back",
+        .says = "A thread takes an end back that no child got, while another closes it.",
+        .set_up = untaken_sender,
+        .perform = perform_take_back,
+        .look = is_closed,
+        POLLING,
+    },
+    {
+        .name = "threads-lent-return",
+        .says = "One thread holds a message, one closes the end, one takes back what is its own: nothing.",
+        .set_up = one_message_sent,
+        .perform = perform_lent_and_return,
         .look = is_closed,
         POLLING,
     },
