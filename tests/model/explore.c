@@ -178,7 +178,7 @@ static void watch_out(void)
 {
     static uint8_t stack[65536];
     static const int crashes[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
-    static const struct itimerval often = { { 10, 0 }, { 10, 0 } };
+    static const struct itimerval often = { { 2, 0 }, { 2, 0 } };
     struct sigaction crash = { .sa_handler = on_crash, .sa_flags = SA_ONSTACK | SA_NODEFER };
     struct sigaction bell = { .sa_handler = on_alarm, .sa_flags = SA_ONSTACK | SA_RESTART };
     sigaltstack(&(stack_t){ .ss_sp = stack, .ss_size = sizeof stack }, NULL);

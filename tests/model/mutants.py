@@ -1,15 +1,15 @@
 """Weaken the core's memory orders one by one, and see whether the explorer notices.
 
-The explorer must find a schedule that fails on each mutant (mutations.py says what they are); those on which it can't stand
-in survivors.txt with the reason.  That is the proof that the explorer checks what it says it checks.  Only a failing schedule
-counts: a wrong result, a race, a deadlock, a crash or a loop without end, each with a record that brings it back.  When the explorer
-itself gives up or runs out of room, that is said, and nothing was proved.
+The explorer must find a schedule that fails on each mutant (mutations.py says what they are); those on which it can't
+stand in survivors.txt with the reason.  That is the proof that the explorer checks what it says it checks.  Only a
+failing schedule counts: a wrong result, a race, a deadlock, a crash or a loop without end, each with a record that
+brings it back.  When the explorer itself runs out of room or time, that is said, and nothing was proved.
 
     python -m tests.model.mutants                           all mutants
     python -m tests.model.mutants ring.h naming.c           those of some files
-    python -m tests.model.mutants --commits 20 --minutes 5  those of the files that the last 20 commits touched: first those
-                                                            on lines from these commits, then the others, beginning
-                                                            elsewhere with every commit
+    python -m tests.model.mutants --commits 20 --minutes 5  those of the files that the last 20 commits touched: first
+                                                            those on lines from these commits, then the others,
+                                                            beginning elsewhere with every commit; reviewed ones last
     python -m tests.model.mutants --only begin_use          those whose name has this in it
 """
 
@@ -99,7 +99,7 @@ class Judge:
             return Verdict(SURVIVED, "")
         if done.returncode == 1 and "\nagain: " in done.stdout:
             lines = done.stdout.splitlines()
-            first = next(at for at, line in enumerate(lines) if line.startswith("     0  ") or line.startswith("  ("))
+            first = next(at for at, line in enumerate(lines) if line.startswith(("     0  ", "  (")))
             return Verdict(KILLED, lines[first - 1])
         return Verdict(BROKEN, f"the explorer ended with {done.returncode}: {done.stdout[-200:]}{done.stderr[-200:]}")
 
@@ -112,6 +112,15 @@ def reviewed() -> dict[str, str]:
             key, _, reason = line.rpartition(" | ")
             found[key] = reason
     return found
+
+
+def compared(verdict: Verdict, excuse: str | None) -> Verdict:
+    """The explorer's verdict in the light of the list."""
+    if excuse is not None and verdict.how == SURVIVED:
+        return Verdict(EXCUSED, excuse)
+    if excuse is not None and verdict.how == KILLED:
+        return Verdict(BROKEN, f"it stands in survivors.txt, and was killed: {verdict.why}")
+    return verdict
 
 
 def git(*arguments: str) -> str:
@@ -132,7 +141,7 @@ def recent_lines(path: Path, commits: set[str]) -> set[int]:
 
 
 def in_order(mutants: list[Mutant], commits: int) -> list[Mutant]:
-    """Those on recent lines first; the others begin elsewhere with every commit, so that none is always left out."""
+    """Those on recent lines first; each part begins elsewhere with every commit, so that none is always left out."""
     log = set(git("log", f"-{commits}", "--format=%H").split())
     recent = {mutant.path: recent_lines(mutant.path, log) for mutant in mutants}
     first = [mutant for mutant in mutants if mutant.line in recent[mutant.path]]
@@ -141,7 +150,8 @@ def in_order(mutants: list[Mutant], commits: int) -> list[Mutant]:
         if part:
             start = int(hashlib.sha256(git("rev-parse", "HEAD").encode()).hexdigest(), 16) % len(part)
             part[:] = part[start:] + part[:start]
-    return first + others
+    excused = reviewed()
+    return sorted(first + others, key=lambda mutant: mutant.key in excused)
 
 
 def chosen(args: argparse.Namespace) -> list[Mutant]:
@@ -201,15 +211,11 @@ def main() -> int:
         def in_time(mutant: Mutant) -> Verdict | None:
             return None if args.minutes and time.monotonic() - start > 60 * args.minutes else judge(mutant)
 
-        for mutant, verdict in zip(mutants, pool.map(in_time, mutants), strict=True):
-            if verdict is None:
-                continue
-            if verdict.how == SURVIVED and mutant.key in excused:
-                verdict = Verdict(EXCUSED, excused[mutant.key])
-            elif verdict.how == KILLED and mutant.key in excused:
-                verdict = Verdict(BROKEN, f"it stands in survivors.txt, and was killed: {verdict.why}")
-            verdicts.append((mutant, verdict))
-            print(f"{verdict.how:10} {mutant.path.name}:{mutant.line} {mutant.key} ({verdict.why})", flush=True)
+        for mutant, judged in zip(mutants, pool.map(in_time, mutants), strict=True):
+            if judged is not None:
+                verdict = compared(judged, excused.get(mutant.key))
+                verdicts.append((mutant, verdict))
+                print(f"{verdict.how:10} {mutant.path.name}:{mutant.line} {mutant.key} ({verdict.why})", flush=True)
     print(table(verdicts))
     bad = [mutant.key for mutant, verdict in verdicts if verdict.how in {SURVIVED, BROKEN}]
     print(f"{len(verdicts)} of {len(mutants)} tested, {len(bad)} not killed and not reviewed")

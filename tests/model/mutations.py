@@ -2,7 +2,7 @@
 
     an acquire load, a release store            made relaxed
     an exchange or a compare-exchange           without its acquire, without its release, not one step
-    the full fence                              left out, and made an acquire-release fence, which orders all but store to load
+    the full fence                              left out, and made acquire-release, which orders all but store to load
     other fences, membarrier                    left out
     racy_copy, racy_write                       made plain copies
     a store or call that publishes              moved before the statement before it
@@ -89,7 +89,7 @@ def closing(code: str, opening: int) -> int:
 
 
 def statements(code: str) -> Iterator[tuple[int, int]]:
-    """Begin and end of each simple statement, and of each `if (...) simple;`; a mark (0, 0) where a block begins or ends."""
+    """Begin and end of each simple statement and each `if (...) simple;`; (0, 0) where a block begins or ends."""
     begin = depth = 0
     for at, sign in enumerate(code):
         depth += {"(": 1, ")": -1}.get(sign, 0)

@@ -1,9 +1,9 @@
 """Known bugs, planted one at a time into a copy of the sources: the tool that is there for such a bug must find it.
 
-Each is a mistake that somebody has shipped, in some ring or other.  A row of the table says what is changed in which file, and a
-command that must fail because of it; on the unchanged sources the same command must pass, or its failure means nothing.  To add
-one, for any tool: a row with the change, the command, and a pattern that the command's output has when it fails for
-this reason.  Commands run in the copy; {checkout} is the real one, where build/ is.
+Each is a mistake that somebody has shipped, in some ring or other.  A row of the table says what is changed in which
+file, and a command that must fail because of it; on the unchanged sources the same command must pass, or its failure
+means nothing.  To add one, for any tool: a row with the change, the command, and a pattern that the command's output
+has when it fails for this reason.  Commands run in the copy; {checkout} is the real one, where build/ is.
 
     python -m tests.model.planted                 all, as a table
     python -m tests.model.planted lost-wake-up    some
@@ -118,7 +118,9 @@ TABLE = (
         "woken-too-late",
         "< for <= in the look whether the sender wants to be woken",
         "park-sender-all",
-        Change("native/calls.h", "load_relaxed64(&e->theirs->wake_at)) >= 0)", "load_relaxed64(&e->theirs->wake_at)) > 0)"),
+        Change(
+            "native/calls.h", "load_relaxed64(&e->theirs->wake_at)) >= 0)", "load_relaxed64(&e->theirs->wake_at)) > 0)"
+        ),
     ),
     Planted.explored(
         "double-fetch",
@@ -179,7 +181,8 @@ TABLE = (
         Change(
             "native/parts.c",
             "    if (part == IPCR_LAST)\n"
-            "        store_release64(&e->reader.marks->thrown_away, behind); /* before the release that the sender waits for */\n"
+            "        store_release64(&e->reader.marks->thrown_away, behind);"
+            " /* before the release that the sender waits for */\n"
             "    ipcr_ring_consume_part(&e->reader, view->length, part);\n    ipcr_release_space(e);\n",
             "    ipcr_ring_consume_part(&e->reader, view->length, part);\n    ipcr_release_space(e);\n"
             "    if (part == IPCR_LAST)\n        store_release64(&e->reader.marks->thrown_away, behind);\n",
@@ -216,7 +219,13 @@ def run(command: str, changes: tuple[Change, ...]) -> subprocess.CompletedProces
         for change in changes:
             change.apply(tree)
         return subprocess.run(
-            command.format(checkout=ROOT), shell=True, cwd=tree, check=False, capture_output=True, text=True, errors="replace"
+            command.format(checkout=ROOT),
+            shell=True,
+            cwd=tree,
+            check=False,
+            capture_output=True,
+            text=True,
+            errors="replace",
         )
 
 
