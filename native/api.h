@@ -5,6 +5,8 @@
 #include "ends.h"
 #include "fast_calls.h"
 #include "os.h"
+#include "queue.h"
+#include "queue_stats.h"
 #include "registry.h"
 #include "segment.h"
 #include "stats.h"

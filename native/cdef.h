@@ -27,11 +27,30 @@
 #define IPCR_IN_PARTS ...
 #define IPCR_GIVEN_UP ...
 #define IPCR_WRONG_SIDE ...
+#define IPCR_LEASE_LOST ...
+#define IPCR_SHUT_DOWN ...
 #define IPCR_ERRNO_BASE ...
 
 #define IPCR_FORMAT_VERSION ...
 #define IPCR_KIND_RING ...
 #define IPCR_KIND_CHANNEL ...
+#define IPCR_KIND_QUEUE ...
+#define IPCR_KIND_RELIABLE ...
+#define IPCR_MOST_HOLDERS ...
+#define IPCR_MOST_DELIVERIES ...
+#define IPCR_MOST_LANES ...
+#define IPCR_MOST_LANES_EACH ...
+#define IPCR_LONGEST_LEASE_NS ...
+#define IPCR_READY ...
+#define IPCR_LEASED ...
+#define IPCR_ACKED ...
+#define IPCR_DEAD ...
+#define IPCR_KEPT ...
+#define IPCR_KEPT_DELIVERIES ...
+#define IPCR_KEPT_EXPIRED ...
+#define IPCR_OPEN ...
+#define IPCR_DRAINING ...
+#define IPCR_SHUT ...
 #define IPCR_SENDER ...
 #define IPCR_RECEIVER ...
 #define IPCR_END_UNTAKEN ...
@@ -153,6 +172,124 @@ struct ipcr_stats {
 };
 int ipcr_stats_of_file(int fd, struct ipcr_stats *out);
 int ipcr_stats_of_segment(struct ipcr_segment const *segment, struct ipcr_stats *out);
+
+struct ipcr_queue;
+struct ipcr_queue_options {
+    uint64_t slots;
+    uint64_t maxsize;
+    uint64_t lease_ns;
+    uint64_t max_deliveries;
+    uint64_t lanes_each;
+    ...;
+};
+struct ipcr_put {
+    uint64_t info;
+    uint64_t ttl_ns;
+    uint64_t id;
+};
+struct ipcr_lease {
+    uint64_t held;
+    uint64_t sequence;
+    uint64_t id;
+    uint64_t length;
+    uint64_t info;
+    uint64_t stamp_ns;
+    char const *payload;
+    uint32_t lane;
+    uint32_t deliveries;
+    uint32_t source;
+    uint32_t skew;
+    uint32_t generation;
+};
+struct ipcr_queue_inbox {
+    struct ipcr_queue *queue;
+    struct ipcr_lease lease;
+    char bytes[...];
+};
+uint32_t ipcr_segment_lanes(struct ipcr_segment const *segment);
+uint64_t ipcr_queue_footprint(uint32_t lanes);
+uint64_t ipcr_lane_footprint(uint64_t slots, uint64_t capacity);
+int ipcr_segment_create_queue(char const *dir, char const *name, uint32_t kind, uint64_t capacity, uint32_t lanes,
+                              struct ipcr_queue_options const *options, uint64_t start_sequence,
+                              struct ipcr_segment **out);
+int ipcr_segment_hand_over(struct ipcr_segment *segment, int *held);
+int ipcr_queue_open(struct ipcr_segment *segment, uint64_t spin_ns, struct ipcr_queue **out);
+void ipcr_queue_close(struct ipcr_queue *q);
+void ipcr_queue_free(struct ipcr_queue *q);
+void ipcr_queue_get_options(struct ipcr_queue const *q, struct ipcr_queue_options *out);
+int ipcr_queue_take_lane(struct ipcr_queue *q, bool may_allocate);
+bool ipcr_queue_has_lane(struct ipcr_queue const *q);
+int64_t ipcr_queue_put_one(struct ipcr_queue *q, char const *message, uint64_t length, uint64_t info, uint64_t ttl_ns);
+int ipcr_queue_put_pieces(struct ipcr_queue *q, struct ipcr_piece const *pieces, uint64_t count, struct ipcr_put *put);
+int64_t ipcr_queue_put_many(struct ipcr_queue *q, char const *messages, uint64_t const *lengths, uint64_t const *infos,
+                            uint64_t count, uint64_t ttl_ns, uint64_t *ids);
+int ipcr_queue_wait_for_room(struct ipcr_queue *q, uint64_t length, uint64_t deadline_ns);
+int64_t ipcr_queue_get_into(struct ipcr_queue_inbox *inbox);
+int64_t ipcr_queue_try_get_into(struct ipcr_queue_inbox *inbox);
+int64_t ipcr_queue_lease_many(struct ipcr_queue *q, char *out, uint64_t room, struct ipcr_lease *leases,
+                              int64_t *results, uint64_t most);
+uint64_t ipcr_lease_end_many(struct ipcr_queue *q, struct ipcr_lease const *leases, uint64_t count, uint64_t taken);
+int64_t ipcr_queue_lease_into(struct ipcr_queue_inbox *inbox, struct ipcr_lease *lease, uint64_t lease_ns);
+int ipcr_lease_copy(struct ipcr_queue *q, struct ipcr_lease const *lease, char *out);
+int ipcr_lease_ack(struct ipcr_queue *q, struct ipcr_lease const *lease);
+int ipcr_lease_nack(struct ipcr_queue *q, struct ipcr_lease const *lease, uint64_t delay_ns);
+int ipcr_lease_extend(struct ipcr_queue *q, struct ipcr_lease *lease, uint64_t lease_ns);
+int ipcr_lease_bury(struct ipcr_queue *q, struct ipcr_lease const *lease);
+int ipcr_lease_keep(struct ipcr_queue *q, struct ipcr_lease const *lease, uint32_t why);
+int ipcr_lease_requeue(struct ipcr_queue *q, struct ipcr_lease const *lease);
+int ipcr_queue_wait_for_message(struct ipcr_queue *q, uint64_t deadline_ns);
+int ipcr_queue_next_kept(struct ipcr_queue *q, uint64_t after, struct ipcr_lease *out, uint32_t *why);
+int64_t ipcr_queue_purge(struct ipcr_queue *q, bool with_kept);
+int ipcr_queue_outcome(struct ipcr_queue *q, uint64_t id);
+int ipcr_queue_wait_for_outcome(struct ipcr_queue *q, uint64_t id, uint64_t deadline_ns);
+uint64_t ipcr_queue_depth(struct ipcr_queue *q);
+bool ipcr_queue_is_full(struct ipcr_queue *q);
+int ipcr_queue_task_done(struct ipcr_queue *q);
+int ipcr_queue_finish_many(struct ipcr_queue *q, uint64_t count);
+bool ipcr_queue_all_finished(struct ipcr_queue *q);
+int ipcr_queue_wait_for_finish(struct ipcr_queue *q, uint64_t deadline_ns);
+int ipcr_queue_shut(struct ipcr_queue *q, uint32_t how);
+uint64_t ipcr_queue_returns(struct ipcr_queue const *q);
+uint32_t ipcr_queue_shutdown_state(struct ipcr_queue const *q);
+
+struct ipcr_lane_stats {
+    uint64_t put;
+    uint64_t delivered;
+    uint64_t redelivered;
+    uint64_t acknowledged;
+    uint64_t dead;
+    uint64_t ready;
+    uint64_t leased;
+    uint64_t kept;
+    uint64_t bytes;
+    uint64_t bytes_left;
+    uint64_t blocking_id;
+    uint64_t blocking_ns;
+    uint32_t blocking_pid;
+    uint32_t producer_pid;
+    uint32_t used;
+    uint32_t alive;
+};
+struct ipcr_holder_stats {
+    uint32_t pid;
+    uint32_t alive;
+};
+struct ipcr_queue_stats {
+    uint32_t kind;
+    uint32_t creator_pid;
+    uint64_t capacity;
+    uint32_t lanes;
+    uint32_t present;
+    uint32_t named;
+    uint32_t shutdown;
+    uint32_t holders_count;
+    struct ipcr_holder_stats holders[64];
+    struct ipcr_queue_options options;
+    ...;
+};
+int ipcr_queue_stats(struct ipcr_segment const *segment, struct ipcr_queue_stats *out, struct ipcr_lane_stats *lanes,
+                     uint32_t most);
+int ipcr_queue_stats_of_file(int fd, struct ipcr_queue_stats *out, struct ipcr_lane_stats *lanes, uint32_t most);
 
 int ipcr_os_end_with(int fd, int exit_code);
 

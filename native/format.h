@@ -1,6 +1,6 @@
 /* format.h - every byte that lives in shared memory, and nothing else.
  *
- * A segment is one file:  [ header, header_bytes ][ data, capacity bytes ]
+ * A segment is one file:  [ header, header_bytes ][ data, capacity bytes ]   (queues: queue_format.h)
  * The data area is mapped twice, back to back, so that every record is contiguous in virtual memory.
  *
  * Rules: fixed-width types, no pointers (offsets and positions only), little-endian.  The geometry (the
@@ -26,7 +26,7 @@
 /* Unfinished segments where the file system has no O_TMPFILE; never a legal name. */
 #define IPCR_TEMPORARY_PREFIX ".ipc-unfinished-"
 
-enum ipcr_kind { IPCR_KIND_RING = 1, IPCR_KIND_CHANNEL = 2 };
+enum ipcr_kind { IPCR_KIND_RING = 1, IPCR_KIND_CHANNEL = 2, IPCR_KIND_QUEUE = 3, IPCR_KIND_RELIABLE = 4 };
 
 /* header.flags */
 #define IPCR_FLAG_ASYMMETRIC 1u /* whoever parks runs membarrier; registered publishers need no fence */
@@ -41,13 +41,13 @@ struct ipcr_geometry {
     uint32_t kind;         /* enum ipcr_kind */
     uint32_t flags;
     uint64_t header_bytes; /* offset of the data area; a multiple of the page size */
-    uint64_t capacity;     /* bytes of data; a power of two, a multiple of the page size */
-    uint64_t total_bytes;  /* header_bytes + capacity */
+    uint64_t capacity;     /* bytes of data (of queues: in each lane); a power of two, a multiple of the page size */
+    uint64_t total_bytes;  /* header_bytes + capacity; of queues, + all lanes */
     uint64_t start_position; /* where both positions began (0 but in tests) */
     uint64_t uuid[2];      /* random: tells a re-created segment from its predecessor */
     uint64_t time_namespace; /* inode of /proc/self/ns/time of the creator; 0 when unknown */
     uint32_t creator_pid;  /* for people; proves nothing */
-    uint32_t reserved;
+    uint32_t lanes;        /* queues only; else 0 */
 };
 
 /* An exclusive end.  Writer: whoever holds the end's role lock byte.  Readers: everybody.

@@ -4,6 +4,7 @@
  * lose: A replaces it, B's unlink then removes A's live name.
  */
 #include "naming.h"
+#include "lanes.h"
 #include "registry.h"
 #include "status.h"
 
@@ -22,16 +23,19 @@ int ipcr_still_named(const char *dir, const char *name, struct ipcr_file_id id)
     return ipcr_same_file(now, id) ? IPCR_OK : IPCR_NOT_FOUND;
 }
 
-bool ipcr_nothing_unread(const struct ipcr_header *header)
+bool ipcr_nothing_unread(struct ipcr_segment *s)
 {
+    const struct ipcr_header *header = s->header;
+    if (s->lane != NULL)
+        return ipcr_lanes_nothing_unread(s);
     return load_acquire64(&header->at[IPCR_SENDER].position) == load_acquire64(&header->at[IPCR_RECEIVER].position);
 }
 
 /* One try to unlink `name` if it still leads to the inode behind fd.  The locks go with `fresh`, a
  * description of their own, and no fork may copy it meanwhile.  IPCR_TAKEN: somebody else is at it.
- * header: unlink only if nothing is unread there. */
+ * read: unlink only if nothing is unread there. */
 static int try_unlink(int fd, struct ipcr_file_id id, const char *dir, const char *name, bool orphans_only,
-                      const struct ipcr_header *header)
+                      struct ipcr_segment *read)
 {
     int fresh;
     ipcr_registry_lock();
@@ -43,7 +47,7 @@ static int try_unlink(int fd, struct ipcr_file_id id, const char *dir, const cha
             if (rc == IPCR_TAKEN)
                 rc = IPCR_EXISTS;
         }
-        if (rc == IPCR_OK && header != NULL && !ipcr_nothing_unread(header))
+        if (rc == IPCR_OK && read != NULL && !ipcr_nothing_unread(read))
             rc = IPCR_EXISTS;
         if (rc == IPCR_OK)
             rc = ipcr_still_named(dir, name, id);
@@ -58,10 +62,10 @@ static int try_unlink(int fd, struct ipcr_file_id id, const char *dir, const cha
 }
 
 int ipcr_unlink_checked(int fd, struct ipcr_file_id id, const char *dir, const char *name, bool orphans_only,
-                          const struct ipcr_header *header)
+                          struct ipcr_segment *read)
 {
     for (int i = 0; i < NAME_LOCK_TRIES; i++) {
-        const int rc = try_unlink(fd, id, dir, name, orphans_only, header);
+        const int rc = try_unlink(fd, id, dir, name, orphans_only, read);
         if (rc != IPCR_TAKEN)
             return rc;
         ipcr_os_sleep_ns(1000000);

@@ -230,17 +230,28 @@ int ipcr_os_unlink(const char *dir, const char *name)
 
 /* A signal makes tmpfs give up and undo the whole allocation, so a timer shorter than the allocation
  * would keep it from ever ending: signals wait for one attempt. */
-int ipcr_os_allocate(int fd, uint64_t bytes)
+int ipcr_os_allocate_range(int fd, uint64_t offset, uint64_t bytes)
 {
     sigset_t all, before;
     int e;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     do
-        e = posix_fallocate(fd, 0, (off_t)bytes);
+        e = posix_fallocate(fd, (off_t)offset, (off_t)bytes);
     while (e == EINTR);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return e == 0 ? IPCR_OK : IPCR_FROM_ERRNO(e);
+}
+
+int ipcr_os_allocate(int fd, uint64_t bytes) { return ipcr_os_allocate_range(fd, 0, bytes); }
+
+int ipcr_os_set_size(int fd, uint64_t bytes)
+{
+    int rc;
+    do
+        rc = ftruncate(fd, (off_t)bytes);
+    while (rc != 0 && errno == EINTR);
+    return rc == 0 ? IPCR_OK : failed();
 }
 
 static void keep_facts(const struct stat *st, struct ipcr_file_facts *out)

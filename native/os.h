@@ -51,7 +51,9 @@ int ipcr_os_reopen(int fd, struct ipcr_file_id id, int *fresh); /* a new descrip
 int ipcr_os_link(int fd, const char *dir, const char *name);
 int ipcr_os_rename_new(const char *dir, const char *from, const char *to); /* fails if `to` exists */
 int ipcr_os_unlink(const char *dir, const char *name);
-int ipcr_os_allocate(int fd, uint64_t bytes);
+int ipcr_os_allocate(int fd, uint64_t bytes); /* the file's first bytes: all of it, or nothing */
+int ipcr_os_set_size(int fd, uint64_t bytes); /* reserves no memory */
+int ipcr_os_allocate_range(int fd, uint64_t offset, uint64_t bytes);
 int ipcr_os_facts(int fd, struct ipcr_file_facts *out);
 int ipcr_os_named(const char *dir, const char *name, struct ipcr_file_id *out);
 void ipcr_os_close(int fd);

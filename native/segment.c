@@ -7,7 +7,9 @@
  */
 #include "segment.h"
 #include "ends.h"
+#include "lanes.h"
 #include "naming.h"
+#include "queue.h"
 #include "registry.h"
 
 #include <errno.h>
@@ -20,13 +22,27 @@ enum {
 
 static const struct ipcr_lock_byte presence_shared = { .byte = IPCR_LOCK_PRESENCE, .exclusive = false };
 
-static uint64_t header_bytes(void)
+static bool is_queue(uint32_t kind) { return kind == IPCR_KIND_QUEUE || kind == IPCR_KIND_RELIABLE; }
+
+static uint64_t header_bytes(uint32_t kind, uint32_t lanes)
 {
     const uint64_t page = ipcr_os_page_bytes();
-    return (sizeof(struct ipcr_header) + page - 1) / page * page;
+    return is_queue(kind) ? ipcr_queue_header_bytes(lanes, page) : ipcr_to_pages(sizeof(struct ipcr_header), page);
 }
 
-uint64_t ipcr_segment_footprint(uint64_t capacity) { return header_bytes() + capacity; }
+uint64_t ipcr_segment_footprint(uint64_t capacity) { return header_bytes(IPCR_KIND_RING, 0) + capacity; }
+uint64_t ipcr_queue_footprint(uint32_t lanes) { return header_bytes(IPCR_KIND_QUEUE, lanes); }
+uint64_t ipcr_lane_footprint(uint64_t slots, uint64_t capacity)
+{
+    return ipcr_lane_bytes(slots, capacity, ipcr_os_page_bytes());
+}
+
+static uint64_t total_bytes(uint32_t kind, uint64_t capacity, uint32_t lanes, uint64_t slots)
+{
+    return header_bytes(kind, lanes) + (is_queue(kind) ? lanes * ipcr_lane_footprint(slots, capacity) : capacity);
+}
+
+static uint64_t layout_hash(uint32_t kind) { return is_queue(kind) ? ipcr_queue_layout_hash() : ipcr_layout_hash(); }
 
 uint64_t ipcr_round_capacity(uint64_t wanted)
 {
@@ -36,29 +52,43 @@ uint64_t ipcr_round_capacity(uint64_t wanted)
     return wanted == 0 || capacity < wanted ? 0 : capacity;
 }
 
+/* How much of the file is mapped in one piece; behind it the data follow a second time.  (Lanes: lanes.c.) */
+static uint64_t first_piece(const struct ipcr_segment *s)
+{
+    return s->header_bytes + (is_queue(s->kind) ? 0 : s->capacity);
+}
+
+static uint64_t mapped_bytes(const struct ipcr_segment *s)
+{
+    return first_piece(s) + (is_queue(s->kind) ? 0 : s->capacity);
+}
+
 /* One reservation, so that no other mapping can slip between the copies. */
 static int map_segment(struct ipcr_segment *s)
 {
     uint8_t *base;
-    const uint64_t all = s->header_bytes + 2 * s->capacity;
+    const uint64_t all = mapped_bytes(s);
     int rc = ipcr_os_reserve(all, &base);
     if (rc != IPCR_OK)
         return rc;
-    rc = ipcr_os_map(base, s->fd, 0, s->header_bytes + s->capacity);
-    if (rc == IPCR_OK)
+    rc = ipcr_os_map(base, s->fd, 0, first_piece(s));
+    if (rc == IPCR_OK && !is_queue(s->kind))
         rc = ipcr_os_map(base + s->header_bytes + s->capacity, s->fd, s->header_bytes, s->capacity);
     if (rc != IPCR_OK) {
         ipcr_os_unmap(base, all);
         return rc;
     }
     s->header = (struct ipcr_header *)(void *)base;
+    if (is_queue(s->kind))
+        return ipcr_lanes_open(s);
     s->data = base + s->header_bytes;
     return IPCR_OK;
 }
 
 static void unmap_segment(struct ipcr_segment *s)
 {
-    ipcr_os_unmap(s->header, s->header_bytes + 2 * s->capacity);
+    ipcr_lanes_close(s);
+    ipcr_os_unmap(s->header, mapped_bytes(s));
     s->header = NULL;
     s->data = NULL;
 }
@@ -123,13 +153,14 @@ static int initialise(struct ipcr_segment *s)
     g->magic = IPCR_MAGIC;
     g->format_version = IPCR_FORMAT_VERSION;
     g->byte_order = IPCR_BYTE_ORDER;
-    g->layout_hash = ipcr_layout_hash();
+    g->layout_hash = layout_hash(s->kind);
     g->kind = s->kind;
     g->flags = s->flags;
     g->header_bytes = s->header_bytes;
     g->capacity = s->capacity;
-    g->total_bytes = s->header_bytes + s->capacity;
+    g->total_bytes = total_bytes(s->kind, s->capacity, s->lanes, s->options.slots);
     g->start_position = s->start_position;
+    g->lanes = s->lanes;
     g->time_namespace = ipcr_os_time_namespace();
     g->creator_pid = ipcr_os_pid();
     const int rc = ipcr_os_random(s->uuid, sizeof s->uuid);
@@ -137,6 +168,11 @@ static int initialise(struct ipcr_segment *s)
         return rc;
     g->uuid[0] = s->uuid[0];
     g->uuid[1] = s->uuid[1];
+    if (is_queue(s->kind)) {
+        ipcr_queue_header(s)->options = s->options;
+        ipcr_lanes_initialise(s);
+        return IPCR_OK;
+    }
     for (int side = 0; side < IPCR_SIDES; side++) {
         store_relaxed64(&s->header->marks[side].mark[0].position, s->start_position);
         store_relaxed64(&s->header->marks[side].thrown_away, IPCR_NOWHERE);
@@ -172,7 +208,9 @@ static int know_file(struct ipcr_segment *s, int rc)
 /* Make the file under s->fd a complete segment, and be present in it. */
 static int furnish(struct ipcr_segment *s)
 {
-    int rc = ipcr_os_allocate(s->fd, s->header_bytes + s->capacity); /* lack of room is an error here, never a SIGBUS */
+    int rc = ipcr_os_allocate(s->fd, first_piece(s)); /* lack of room is an error here, never a SIGBUS */
+    if (rc == IPCR_OK && is_queue(s->kind))
+        rc = ipcr_os_set_size(s->fd, total_bytes(s->kind, s->capacity, s->lanes, s->options.slots));
     if (rc == IPCR_OK)
         rc = map_segment(s);
     if (rc == IPCR_OK)
@@ -254,21 +292,20 @@ static int create_file(struct ipcr_segment *s, const char *label)
     return rc == IPCR_OK ? publish_name(s, NULL) : rc;
 }
 
-int ipcr_segment_create(const char *dir, const char *name, uint32_t kind, uint64_t capacity, uint64_t start_position,
-                        struct ipcr_segment **out)
+static int create(const char *dir, const char *name, const struct ipcr_segment *wanted, struct ipcr_segment **out)
 {
-    if (capacity == 0 || capacity != ipcr_round_capacity(capacity) || (start_position & 7) != 0)
-        return IPCR_FROM_ERRNO(EINVAL);
     int rc = ipcr_registry_start();
     if (rc != IPCR_OK)
         return rc;
     struct ipcr_segment *s = new_segment(dir, name);
     if (s == NULL)
         return IPCR_FROM_ERRNO(ENOMEM);
-    s->kind = kind;
-    s->capacity = capacity;
-    s->header_bytes = header_bytes();
-    s->start_position = start_position;
+    s->kind = wanted->kind;
+    s->capacity = wanted->capacity;
+    s->lanes = wanted->lanes;
+    s->options = wanted->options;
+    s->header_bytes = header_bytes(s->kind, s->lanes);
+    s->start_position = wanted->start_position;
     s->flags = (dir != NULL ? IPCR_FLAG_NAMED : 0) | (ipcr_has_membarrier() ? IPCR_FLAG_ASYMMETRIC : 0);
     rc = create_file(s, name);
     if (rc != IPCR_OK) {
@@ -282,20 +319,59 @@ int ipcr_segment_create(const char *dir, const char *name, uint32_t kind, uint64
     return IPCR_OK;
 }
 
+int ipcr_segment_create(const char *dir, const char *name, uint32_t kind, uint64_t capacity, uint64_t start_position,
+                        struct ipcr_segment **out)
+{
+    if (is_queue(kind) || capacity == 0 || capacity != ipcr_round_capacity(capacity) || (start_position & 7) != 0)
+        return IPCR_FROM_ERRNO(EINVAL);
+    const struct ipcr_segment wanted = { .kind = kind, .capacity = capacity, .start_position = start_position };
+    return create(dir, name, &wanted, out);
+}
+
+static bool are_sound(const struct ipcr_queue_options *o)
+{
+    return o->slots >= 2 && o->slots <= IPCR_MOST_SLOTS && (o->slots & (o->slots - 1)) == 0 &&
+           o->lease_ns <= IPCR_LONGEST_LEASE_NS && o->max_deliveries <= IPCR_MOST_DELIVERIES && o->lanes_each >= 1 &&
+           o->lanes_each <= IPCR_MOST_LANES_EACH;
+}
+
+int ipcr_segment_create_queue(const char *dir, const char *name, uint32_t kind, uint64_t capacity, uint32_t lanes,
+                              const struct ipcr_queue_options *options, uint64_t start_sequence,
+                              struct ipcr_segment **out)
+{
+    if (!is_queue(kind) || capacity == 0 || capacity != ipcr_round_capacity(capacity) || !are_sound(options) ||
+        lanes == 0 || lanes > IPCR_MOST_LANES)
+        return IPCR_FROM_ERRNO(EINVAL);
+    const struct ipcr_segment wanted = {
+        .kind = kind, .capacity = capacity, .lanes = lanes, .options = *options, .start_position = start_sequence,
+    };
+    return create(dir, name, &wanted, out);
+}
+
 int ipcr_segment_check(const struct ipcr_header *header, const struct ipcr_file_facts *facts, struct ipcr_geometry *out)
 {
     memcpy(out, &header->geometry, sizeof *out);
     if (out->magic != IPCR_MAGIC)
         return IPCR_NOT_OURS;
     if (out->format_version != IPCR_FORMAT_VERSION || out->byte_order != IPCR_BYTE_ORDER ||
-        out->layout_hash != ipcr_layout_hash())
+        out->layout_hash != layout_hash(out->kind))
         return IPCR_VERSION;
-    if (out->header_bytes != header_bytes() || out->capacity == 0 ||
-        out->capacity != ipcr_round_capacity(out->capacity) ||
-        out->total_bytes != out->header_bytes + out->capacity || facts->size < out->total_bytes ||
-        (out->start_position & 7) != 0)
+    const bool queue = is_queue(out->kind);
+    if (queue ? out->lanes == 0 || out->lanes > IPCR_MOST_LANES : out->lanes != 0)
         return IPCR_CORRUPT;
-    return IPCR_OK;
+    if (out->header_bytes != header_bytes(out->kind, out->lanes) || out->capacity == 0 ||
+        out->capacity != ipcr_round_capacity(out->capacity) || facts->size < out->total_bytes ||
+        (!queue && (out->start_position & 7) != 0))
+        return IPCR_CORRUPT;
+    return queue || out->total_bytes == out->header_bytes + out->capacity ? IPCR_OK : IPCR_CORRUPT;
+}
+
+int ipcr_queue_check(const struct ipcr_queue_header *header, const struct ipcr_geometry *g,
+                     struct ipcr_queue_options *out)
+{
+    memcpy(out, &header->options, sizeof *out);
+    return are_sound(out) && g->total_bytes == total_bytes(g->kind, g->capacity, g->lanes, out->slots) ? IPCR_OK
+                                                                                                      : IPCR_CORRUPT;
 }
 
 int ipcr_segment_trust(const struct ipcr_file_facts *facts)
@@ -307,13 +383,16 @@ int ipcr_segment_trust(const struct ipcr_file_facts *facts)
     return facts->size < sizeof(struct ipcr_header) ? IPCR_NOT_OURS : IPCR_OK;
 }
 
-static int read_geometry(int fd, const struct ipcr_file_facts *facts, struct ipcr_geometry *out)
+static int read_geometry(int fd, const struct ipcr_file_facts *facts, struct ipcr_geometry *out,
+                         struct ipcr_queue_options *options)
 {
     const uint8_t *at;
     int rc = ipcr_os_map_read_only(fd, sizeof(struct ipcr_header), &at);
     if (rc != IPCR_OK)
         return rc;
     rc = ipcr_segment_check((const struct ipcr_header *)(const void *)at, facts, out);
+    if (rc == IPCR_OK && is_queue(out->kind)) /* the options lie within the first header's size */
+        rc = ipcr_queue_check((const struct ipcr_queue_header *)(const void *)at, out, options);
     ipcr_os_unmap(at, sizeof(struct ipcr_header));
     return rc;
 }
@@ -326,7 +405,7 @@ static int settle(struct ipcr_segment *s, uint32_t kind, bool handed_over)
     if (rc == IPCR_OK)
         rc = ipcr_segment_trust(&facts);
     if (rc == IPCR_OK)
-        rc = read_geometry(s->fd, &facts, &g);
+        rc = read_geometry(s->fd, &facts, &g, &s->options);
     if (rc != IPCR_OK)
         return rc;
     if (kind != 0 && g.kind != kind)
@@ -339,6 +418,7 @@ static int settle(struct ipcr_segment *s, uint32_t kind, bool handed_over)
     s->flags = g.flags;
     s->header_bytes = g.header_bytes;
     s->capacity = g.capacity;
+    s->lanes = g.lanes;
     s->start_position = g.start_position;
     s->uuid[0] = g.uuid[0];
     s->uuid[1] = g.uuid[1];
@@ -403,8 +483,8 @@ bool ipcr_segment_release_locked(struct ipcr_segment *s)
 void ipcr_segment_leave(struct ipcr_segment *s)
 {
     ipcr_hold_drop(&s->presence); /* first, or the exclusive lock would always meet our own */
-    if (s->dir != NULL && ipcr_nothing_unread(s->header))
-        ipcr_unlink_checked(s->fd, s->id, s->dir, s->name, true, s->header);
+    if (s->dir != NULL && ipcr_nothing_unread(s))
+        ipcr_unlink_checked(s->fd, s->id, s->dir, s->name, true, s);
     discard_segment(s);
 }
 
@@ -428,6 +508,19 @@ int ipcr_segment_be_present(struct ipcr_segment *s)
         rc = ipcr_still_named(s->dir, s->name, s->id);
     if (rc != IPCR_OK)
         ipcr_hold_drop(&s->presence);
+    return rc;
+}
+
+int ipcr_segment_hand_over(struct ipcr_segment *s, int *held)
+{
+    ipcr_registry_lock();
+    int rc = ipcr_hold_open(s->fd, s->id, &presence_shared, 1, held);
+    if (rc == IPCR_OK) {
+        rc = ipcr_parcel_add_locked(*held, false);
+        if (rc != IPCR_OK)
+            ipcr_os_close(*held);
+    }
+    ipcr_registry_unlock();
     return rc;
 }
 
@@ -456,6 +549,8 @@ void ipcr_segment_after_fork_in_child(struct ipcr_segment *s)
     if (s->fork_fd >= 0 && ipcr_hold_adopt(&s->presence, s->fork_fd) != IPCR_OK)
         s->presence.page = NULL;
     s->fork_fd = -1;
+    for (struct ipcr_queue *q = s->queues; q != NULL; q = ipcr_queue_after_fork_in_child(q))
+        ;
     for (struct ipcr_end **at = &s->ends; *at != NULL;) {
         struct ipcr_end *e = *at;
         if (ipcr_end_after_fork_in_child(e)) {

@@ -10,34 +10,42 @@
 #ifndef IPCR_SEGMENT_H
 #define IPCR_SEGMENT_H
 
-#include "format.h"
 #include "liveness.h"
+#include "queue_format.h"
 
 struct ipcr_end;
+struct ipcr_lane;
+struct ipcr_queue;
 
 /* Process-local.  The geometry fields are private copies, checked at attach, never read again. */
 struct ipcr_segment {
-    struct ipcr_header *header;
-    uint8_t *data; /* capacity bytes, twice */
+    struct ipcr_header *header; /* of queues, a struct ipcr_queue_header */
+    uint8_t *data;              /* capacity bytes, twice; of queues NULL: see lanes.h */
     uint64_t header_bytes;
     uint64_t capacity;
     uint64_t start_position;
     uint64_t uuid[2];
     uint32_t kind;
     uint32_t flags;
+    uint32_t lanes;                    /* of queues, as is the next one */
+    struct ipcr_queue_options options;
+    struct ipcr_lane *lane;            /* this process's view of each lane */
     int fd; /* never locks: it probes, and new descriptions are opened from it */
     struct ipcr_file_id id;
     struct ipcr_hold presence;
     char *dir; /* NULL: anonymous */
     char *name;
     uint32_t references;   /* registry lock */
-    struct ipcr_end *ends; /* registry lock */
+    struct ipcr_end *ends;     /* registry lock */
+    struct ipcr_queue *queues; /* registry lock */
     struct ipcr_segment *next;
     int fork_fd;
 };
 
-/* The whole file's size for a capacity: what must be free. */
+/* The whole file's size for a capacity: what must be free.  Of queues, what the header takes, and each lane more. */
 uint64_t ipcr_segment_footprint(uint64_t capacity);
+uint64_t ipcr_queue_footprint(uint32_t lanes);
+uint64_t ipcr_lane_footprint(uint64_t slots, uint64_t capacity);
 /* The smallest legal capacity that is at least `wanted`; 0 when there is none. */
 uint64_t ipcr_round_capacity(uint64_t wanted);
 
@@ -45,6 +53,11 @@ uint64_t ipcr_round_capacity(uint64_t wanted);
  * present under that name; an orphan is replaced.  start_position is 0 but in tests of counter wrap. */
 int ipcr_segment_create(const char *dir, const char *name, uint32_t kind, uint64_t capacity, uint64_t start_position,
                         struct ipcr_segment **out);
+
+/* The same for the queue kinds; `capacity` bytes in each lane.  start_sequence is 0 but in tests. */
+int ipcr_segment_create_queue(const char *dir, const char *name, uint32_t kind, uint64_t capacity, uint32_t lanes,
+                              const struct ipcr_queue_options *options, uint64_t start_sequence,
+                              struct ipcr_segment **out);
 
 /* Attach what `fd` leads to; takes the descriptor over on success.  dir and name as for create.
  * IPCR_AGAIN: the name was being replaced, open it anew.  handed_over: a process that is present sent us
@@ -59,7 +72,16 @@ void ipcr_segment_release(struct ipcr_segment *segment);
 bool ipcr_segment_release_locked(struct ipcr_segment *segment);
 void ipcr_segment_leave(struct ipcr_segment *segment);
 
+static inline struct ipcr_queue_header *ipcr_queue_header(const struct ipcr_segment *s)
+{
+    return (struct ipcr_queue_header *)(void *)s->header;
+}
+
+/* A descriptor that keeps a child present that is about to start, until it is so itself; a parcel. */
+int ipcr_segment_hand_over(struct ipcr_segment *segment, int *held);
+
 static inline int ipcr_segment_fd(const struct ipcr_segment *s) { return s->fd; }
+static inline uint32_t ipcr_segment_lanes(const struct ipcr_segment *s) { return s->lanes; }
 static inline uint64_t ipcr_segment_capacity(const struct ipcr_segment *s) { return s->capacity; }
 
 /* With the registry lock held, before an end is taken: a child that could not be made present when it was
@@ -78,6 +100,10 @@ int ipcr_segment_trust(const struct ipcr_file_facts *facts);
 
 /* Is a file with these facts and this header a segment that we can use?  Copies the geometry out. */
 int ipcr_segment_check(const struct ipcr_header *header, const struct ipcr_file_facts *facts, struct ipcr_geometry *out);
+
+/* A queue's options, which belong to a checked geometry; copied out. */
+int ipcr_queue_check(const struct ipcr_queue_header *header, const struct ipcr_geometry *geometry,
+                     struct ipcr_queue_options *out);
 
 /* Fork handlers; registry lock held. */
 void ipcr_segment_before_fork(struct ipcr_segment *segment);

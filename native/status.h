@@ -31,6 +31,8 @@ enum ipcr_status {
     IPCR_IN_PARTS = -24,     /* the next message comes in parts: see parts.c */
     IPCR_GIVEN_UP = -25,     /* the message that was being put together will never be whole */
     IPCR_WRONG_SIDE = -26,   /* sending through a receiver's end, or receiving through a sender's */
+    IPCR_LEASE_LOST = -27,   /* the message is held by somebody else now, or done with */
+    IPCR_SHUT_DOWN = -28,    /* the queue was shut down */
     IPCR_ERRNO_BASE = -4096
 };
 

@@ -88,6 +88,8 @@ void *model_allocate(size_t n);
 void model_free(void *p);
 void model_lock(pthread_mutex_t *mutex);
 void model_unlock(pthread_mutex_t *mutex);
+int model_new_mutex(pthread_mutex_t *mutex);
+void model_old_mutex(pthread_mutex_t *mutex);
 uint64_t model_this_thread(void);
 
 static inline void *model_allocate_zeroed(size_t count, size_t n)
@@ -104,6 +106,8 @@ static inline void *model_allocate_zeroed(size_t count, size_t n)
 #define calloc(count, n) model_allocate_zeroed((count), (n))
 #define aligned_alloc(alignment, n) model_allocate(n)
 #define free(p) model_free(p)
+#define pthread_mutex_init(mutex, attributes) model_new_mutex(mutex)
+#define pthread_mutex_destroy(mutex) model_old_mutex(mutex)
 #define pthread_mutex_lock(mutex) model_lock(mutex)
 #define pthread_mutex_unlock(mutex) model_unlock(mutex)
 #define pthread_self() model_this_thread()

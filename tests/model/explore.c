@@ -15,6 +15,7 @@
 #include <time.h>
 
 enum { LONGEST = 4096 };
+#define BEGIN_NS UINT64_C(1000000000)
 
 static struct decision {
     uint16_t taken, of;
@@ -197,7 +198,7 @@ static bool run_once(const struct scenario *scenario)
     model_processes_restore();
     model_fibers_reset();
     model_memory_reset();
-    model_now = UINT64_C(1000000000);
+    model_now = BEGIN_NS;
     depth = steps = ticks = 0;
     report_begin();
     verdict = RIGHT;
@@ -224,6 +225,7 @@ static bool prepare(const struct scenario *scenario)
     model_processes_reset();
     model_fibers_reset();
     model_memory_reset();
+    model_now = BEGIN_NS;
     mode = REPLAY;
     depth = recorded = ticks = 0;
     report_begin();

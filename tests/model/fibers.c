@@ -96,6 +96,19 @@ static int candidates(int *found)
     return n;
 }
 
+static void come_to(uint64_t when)
+{
+    if (when > model_now)
+        model_now = when;
+    model_drain();
+    for (int i = 1; i < FIBERS; i++)
+        if (model_fibers[i].state == BLOCKED && model_fibers[i].deadline <= model_now) {
+            model_fibers[i].state = READY;
+            model_fibers[i].waits_for = NULL;
+            model_fibers[i].timed_out = true;
+        }
+}
+
 /* Nobody can run: the next deadline comes, if there is one that counts. */
 static bool let_time_pass(void)
 {
@@ -105,15 +118,7 @@ static bool let_time_pass(void)
             next = model_fibers[i].deadline;
     if (next == UINT64_MAX || next - model_now > model_patience)
         return false;
-    if (next > model_now)
-        model_now = next;
-    model_drain();
-    for (int i = 1; i < FIBERS; i++)
-        if (model_fibers[i].state == BLOCKED && model_fibers[i].deadline <= model_now) {
-            model_fibers[i].state = READY;
-            model_fibers[i].waits_for = NULL;
-            model_fibers[i].timed_out = true;
-        }
+    come_to(next);
     return true;
 }
 
@@ -190,6 +195,13 @@ int model_wake(const void *what, int n)
             woken++;
         }
     return woken;
+}
+
+void model_pass_time(uint64_t ns)
+{
+    model_yield();
+    model_note("time passes", NULL, ns, "", "", 0);
+    come_to(model_now + ns);
 }
 
 void model_kill(int process)

@@ -60,9 +60,9 @@ void model_kernel_restore(void)
         if (m->at != NULL && !m->hold && m->at != s->at)
             munmap(m->at, m->bytes);
     }
-    for (int i = 0; i < INODES; i++)
+    for (int i = 0; i < INODES; i++) /* a file never shrinks, and has nothing behind its end */
         if (model_kernel.inodes[i].used)
-            memcpy(model_bytes_of[i], saved_bytes[i], INODE_BYTES);
+            memcpy(model_bytes_of[i], saved_bytes[i], model_kernel.inodes[i].size);
     model_kernel = saved;
     memset(model_known_to_locks, 0, sizeof model_known_to_locks);
     memset(&model_known_to_names, 0, sizeof model_known_to_names);
@@ -108,36 +108,43 @@ static bool leads(const struct mapping *m, const uint8_t *at)
     return !m->hold && m->at != NULL && at >= m->at && at < m->at + m->bytes && m->inode >= 0;
 }
 
-static struct place find_place(const void *address, bool *unmapped)
+/* Why memory may not be touched; NULL: it may. */
+static struct place find_place(const void *address, const char **why_not)
 {
     static uint8_t found_before[64]; /* mapping by page: the same are asked for again and again */
     const uint8_t *at = address;
+    const struct place private = { -1, (uint64_t)(uintptr_t)address, UINT64_MAX };
+    if (model_private(address) >= 0)
+        return private;
     uint8_t *before = &found_before[(uintptr_t)at / PAGE % 64];
     for (int i = -1; i < MAPPINGS; i++) {
         const struct mapping *m = &model_kernel.mappings[i < 0 ? *before : i];
         if (!leads(m, at))
             continue;
-        *unmapped = !m->used;
         *before = (uint8_t)(m - model_kernel.mappings);
-        const uint64_t behind = (uint64_t)(at - m->at);
-        return (struct place){ m->inode, m->offset + behind, m->bytes - behind };
+        const uint64_t behind = (uint64_t)(at - m->at), offset = m->offset + behind;
+        if (!m->used)
+            *why_not = "was unmapped";
+        else if ((model_kernel.inodes[m->inode].reserved >> offset / PAGE & 1) == 0)
+            *why_not = "nobody has reserved: a SIGBUS, on a full file system";
+        return (struct place){ m->inode, offset, m->bytes - behind };
     }
-    return (struct place){ -1, (uint64_t)(uintptr_t)address, UINT64_MAX };
+    return private;
 }
 
 struct place model_place(const void *address)
 {
-    bool unmapped = false;
-    const struct place place = find_place(address, &unmapped);
-    if (unmapped)
-        model_fail("memory is touched that was unmapped");
+    const char *why_not = NULL;
+    const struct place place = find_place(address, &why_not);
+    if (why_not != NULL)
+        model_fail("memory is touched that %s", why_not);
     return place;
 }
 
 struct place model_place_once(const void *address)
 {
-    bool unmapped;
-    return find_place(address, &unmapped);
+    const char *why_not;
+    return find_place(address, &why_not);
 }
 
 /* --- steps ---------------------------------------------------------------------------------------------------- */
@@ -200,7 +207,7 @@ int model_new_inode(int links, int *fd)
 {
     for (int i = 0; i < INODES; i++)
         if (!model_kernel.inodes[i].used) {
-            model_kernel.inodes[i] = (struct inode){ true, links, 0 };
+            model_kernel.inodes[i] = (struct inode){ true, links, 0, 0 };
             memset(model_bytes_of[i], 0, INODE_BYTES);
             return model_new_descriptor(i, fd);
         }

@@ -6,12 +6,12 @@
 
 enum {
     INODES = 8,
-    INODE_BYTES = 16384,
+    INODE_BYTES = 65536,
     DESCRIPTIONS = 48,
     DESCRIPTORS = 48,
     FIRST_DESCRIPTOR = 100,
     NAMES = 4,
-    MAPPINGS = 48,
+    MAPPINGS = 64,
     LOCKS = 48,
     PAGE = 4096,
 };
@@ -20,7 +20,9 @@ struct inode {
     bool used;
     int links;
     uint64_t size;
+    uint32_t reserved; /* pages that have memory, a bit for each */
 };
+_Static_assert(INODE_BYTES / PAGE <= 32, "a bit for each page");
 
 struct description {
     int inode; /* -1: free */

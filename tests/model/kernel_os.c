@@ -146,12 +146,38 @@ int ipcr_os_named(const char *dir, const char *name, struct ipcr_file_id *out)
     return IPCR_OK;
 }
 
+static void reserve(struct inode *inode, uint64_t offset, uint64_t bytes)
+{
+    for (uint64_t page = offset / PAGE; page * PAGE < offset + bytes; page++)
+        inode->reserved |= 1u << page;
+}
+
 int ipcr_os_allocate(int fd, uint64_t bytes)
 {
     struct inode *inode = &model_kernel.inodes[model_inode_of(fd)];
     if (bytes > INODE_BYTES)
         return IPCR_FROM_ERRNO(ENOSPC);
     inode->size = bytes;
+    reserve(inode, 0, bytes);
+    return IPCR_OK;
+}
+
+int ipcr_os_set_size(int fd, uint64_t bytes)
+{
+    struct inode *inode = &model_kernel.inodes[model_inode_of(fd)];
+    if (bytes > INODE_BYTES)
+        return IPCR_FROM_ERRNO(ENOSPC);
+    inode->size = bytes;
+    return IPCR_OK;
+}
+
+int ipcr_os_allocate_range(int fd, uint64_t offset, uint64_t bytes)
+{
+    model_step("allocate", (int64_t)offset);
+    struct inode *inode = &model_kernel.inodes[model_inode_of(fd)];
+    if (offset + bytes > inode->size)
+        return IPCR_FROM_ERRNO(ENOSPC);
+    reserve(inode, offset, bytes);
     return IPCR_OK;
 }
 
@@ -219,10 +245,10 @@ int ipcr_os_map(uint8_t *at, int fd, uint64_t offset, uint64_t bytes)
 int ipcr_os_map_read_only(int fd, uint64_t bytes, const uint8_t **at)
 {
     uint8_t *found;
-    int rc = ipcr_os_reserve(PAGE, &found);
-    (void)bytes;
+    const uint64_t whole = (bytes + PAGE - 1) / PAGE * PAGE;
+    int rc = ipcr_os_reserve(whole, &found);
     if (rc == IPCR_OK)
-        rc = ipcr_os_map(found, fd, 0, PAGE);
+        rc = ipcr_os_map(found, fd, 0, whole);
     *at = found;
     return rc;
 }

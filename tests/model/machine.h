@@ -16,6 +16,8 @@
 
 #include "atomics.h"
 #include "naming.h"
+#include "queue.h"
+#include "queue_stats.h"
 #include "registry.h"
 #include "stats.h"
 #include "transfer.h"
@@ -27,9 +29,9 @@ enum {
     FIBERS = 5,      /* the first one is the stage: it sets up before, and looks after */
     STAGE = 0,
     PROCESSES = 3,
-    LOCATIONS = 192, /* shared words that one schedule may touch */
+    LOCATIONS = 256, /* shared words that one schedule may touch */
     HISTORY = 2048,  /* stores to one of them: as many as a schedule can make before it counts as endless */
-    ARENA = 65536,   /* what all processes may allocate */
+    ARENA = 262144,  /* what all processes may allocate */
     WRITABLE = 16384, /* statics of one */
     ENDLESS = 4000,  /* accesses: several times what the longest scenario makes when all goes well */
 };
@@ -102,6 +104,7 @@ void model_yield(void);                  /* before anything that others may see 
 void model_block(const void *what, uint64_t deadline);
 int model_wake(const void *what, int n); /* how many were woken */
 void model_kill(int process);
+void model_pass_time(uint64_t ns);       /* a step: who sleeps until then has slept */
 bool model_is_alone(int process);        /* only one fiber ever runs in it */
 bool model_on_stack(const void *address);
 extern uint64_t model_patience;          /* a sleep that would last longer must be ended by a wake-up */
@@ -156,7 +159,13 @@ int ipcr_try_read(struct ipcr_ring_reader *r, void *dst, uint64_t room, uint64_t
     X(send) X(send_wait) X(send_many) X(send_parts_wait) X(room_wait) X(flush_wait) X(claim) X(commit) X(abort)        \
     X(recv) X(recv_wait) X(recv_many) X(skip) X(reading_begin) X(reading_next) X(reading_end) X(parts_begin)           \
     X(parts_read) X(data_wait) X(peek) X(release) X(lent) X(last_info) X(last_sequence) X(peer_sometimes)              \
-    X(stop_waiting) X(take_back) X(stats_of_segment) X(ring_writer_open) X(ring_reader_open) X(try_write) X(try_read)
+    X(stop_waiting) X(take_back) X(stats_of_segment) X(ring_writer_open) X(ring_reader_open) X(try_write) X(try_read)  \
+    X(segment_create_queue) X(queue_open) X(queue_close) X(queue_free) X(queue_take_lane) X(queue_put_one)             \
+    X(queue_put_pieces) X(queue_put_many) X(queue_wait_for_room) X(queue_lease) X(lease_copy) X(queue_get)             \
+    X(queue_lease_many) X(lease_ack) X(lease_nack) X(lease_extend) X(lease_bury) X(lease_keep) X(lease_requeue)          \
+    X(queue_next_kept) X(queue_wait_for_message) X(queue_purge) X(queue_outcome) X(queue_wait_for_outcome)             \
+    X(queue_depth) X(queue_is_full) X(queue_task_done) X(queue_all_finished) X(queue_wait_for_finish) X(queue_shut)    \
+    X(queue_stats) X(queue_repair)
 #define MODEL_CALL(name) __typeof__(ipcr_##name) *name;
 struct core {
     MODEL_CALLS(MODEL_CALL)

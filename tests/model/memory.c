@@ -263,28 +263,42 @@ void model_read(void *to, const void *shared, size_t n, const char *file, int li
     memcpy(to, shared, n);
 }
 
-static void must_be_aligned(const void *shared)
+/* The bytes from `shared` on that belong to the same aligned word: *word, *first to the result's end. */
+static size_t part_of_word(const uint8_t *shared, size_t n, uint8_t **word, size_t *first)
 {
-    if (((uintptr_t)shared & 7) != 0)
-        model_limit("the model knows racy copies of aligned words only");
+    *first = (uintptr_t)shared & 7;
+    *word = (uint8_t *)(uintptr_t)(shared - *first);
+    return n < 8 - *first ? n : 8 - *first;
 }
 
+/* The set-up is alone: nobody needs the words' history. */
 void model_racy_write(void *shared, const void *from, size_t n, const char *file, int line)
 {
-    must_be_aligned(shared);
-    for (size_t at = 0; at < n; at += 8) {
-        uint64_t *word = (uint64_t *)(void *)((uint8_t *)shared + at), value = *word;
-        memcpy(&value, (const uint8_t *)from + at, n - at < 8 ? n - at : 8);
+    if (model_running == STAGE) {
+        model_write(shared, from, n, file, line);
+        return;
+    }
+    for (size_t at = 0, here, first; at < n; at += here) {
+        uint8_t *word;
+        uint64_t value;
+        here = part_of_word((uint8_t *)shared + at, n - at, &word, &first);
+        memcpy(&value, word, sizeof value);
+        memcpy((uint8_t *)&value + first, (const uint8_t *)from + at, here);
         model_store(word, 8, value, MODEL_RELAXED, file, line);
     }
 }
 
 void model_racy_read(void *to, const void *shared, size_t n, const char *file, int line)
 {
-    must_be_aligned(shared);
-    for (size_t at = 0; at < n; at += 8) {
-        const uint64_t value = model_load((const uint8_t *)shared + at, 8, MODEL_RELAXED, file, line);
-        memcpy((uint8_t *)to + at, &value, n - at < 8 ? n - at : 8);
+    if (model_running == STAGE) {
+        model_read(to, shared, n, file, line);
+        return;
+    }
+    for (size_t at = 0, here, first; at < n; at += here) {
+        uint8_t *word;
+        here = part_of_word((const uint8_t *)shared + at, n - at, &word, &first);
+        const uint64_t value = model_load(word, 8, MODEL_RELAXED, file, line);
+        memcpy((uint8_t *)to + at, (const uint8_t *)&value + first, here);
     }
 }
 

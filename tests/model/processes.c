@@ -160,6 +160,19 @@ const char *model_line_of(const void *code)
     return line;
 }
 
+int model_new_mutex(pthread_mutex_t *mutex)
+{
+    model_store(mutex, 4, 0, MODEL_RELAXED, "mutex", 0);
+    return 0;
+}
+
+/* Nobody may be at it. */
+void model_old_mutex(pthread_mutex_t *mutex)
+{
+    if (model_exchange(mutex, 4, 1, MODEL_ACQ_REL, "mutex", 0) != 0)
+        model_fail("a mutex is destroyed that is locked");
+}
+
 /* A mutex is one word of the core's, which holds 1 while it is locked; unlocking orders, as a release. */
 void model_lock(pthread_mutex_t *mutex)
 {

@@ -12,7 +12,7 @@
 
 #include <stdio.h>
 
-enum { SHADOWED = 8, GRANULES = 4096, PRIVATE = ARENA + PROCESSES * WRITABLE };
+enum { SHADOWED = 8, GRANULES = 8192, PRIVATE = ARENA + PROCESSES * WRITABLE };
 
 /* Of eight bytes in a segment (records are aligned so), of one in private memory (flags stand side by side there). */
 struct granule {
