@@ -18,6 +18,7 @@ This package only re-exports; each name has one home.
 """
 
 from ipc._core.observe import Entry, Participant, Stats, gc, ls, rm, stats
+from ipc._core.queue_stats import LaneStats, QueueStats
 from ipc._core.ring import Ring, RingReader, RingWriter
 from ipc._version import __version__
 from ipc.channel import Receiver, Sender, channel
@@ -25,11 +26,13 @@ from ipc.errors import (
     BusyError,
     ClosedError,
     CorruptSegmentError,
+    DeadLetteredError,
     EndOfChannel,
     ForkedHandleError,
     HandOverError,
     IncompatibleFormatError,
     IpcError,
+    LeaseLostError,
     MessageTooLargeError,
     OutOfSharedMemoryError,
     PeerDiedError,
@@ -37,27 +40,46 @@ from ipc.errors import (
     SegmentExistsError,
     SegmentNotFoundError,
     SharedMemoryError,
+    ShutDown,
     TimeoutError,
+    TooManyParticipantsError,
     UntrustedSegmentError,
 )
+from ipc.queue import Queue
+from ipc.reliable import DeadLetter, Deduplicator, Delivery, Receipt, ReliableQueue
 from ipc.workers import Worker, spawn
+
+# The names under which multiprocessing has them: one class is all three.
+JoinableQueue = Queue
+SimpleQueue = Queue
 
 __all__ = [
     "BusyError",
     "ClosedError",
     "CorruptSegmentError",
+    "DeadLetter",
+    "DeadLetteredError",
+    "Deduplicator",
+    "Delivery",
     "EndOfChannel",
     "Entry",
     "ForkedHandleError",
     "HandOverError",
     "IncompatibleFormatError",
     "IpcError",
+    "JoinableQueue",
+    "LaneStats",
+    "LeaseLostError",
     "MessageTooLargeError",
     "OutOfSharedMemoryError",
     "Participant",
     "PeerDiedError",
+    "Queue",
+    "QueueStats",
+    "Receipt",
     "Receiver",
     "RefusedEncodingError",
+    "ReliableQueue",
     "Ring",
     "RingReader",
     "RingWriter",
@@ -65,8 +87,11 @@ __all__ = [
     "SegmentNotFoundError",
     "Sender",
     "SharedMemoryError",
+    "ShutDown",
+    "SimpleQueue",
     "Stats",
     "TimeoutError",
+    "TooManyParticipantsError",
     "UntrustedSegmentError",
     "Worker",
     "__version__",

@@ -8,16 +8,19 @@ Every message names the value, the limit and the way out.
 from __future__ import annotations
 
 import builtins
+import sys
 
 __all__ = [
     "BusyError",
     "ClosedError",
     "CorruptSegmentError",
+    "DeadLetteredError",
     "EndOfChannel",
     "ForkedHandleError",
     "HandOverError",
     "IncompatibleFormatError",
     "IpcError",
+    "LeaseLostError",
     "MessageTooLargeError",
     "OutOfSharedMemoryError",
     "PeerDiedError",
@@ -25,7 +28,9 @@ __all__ = [
     "SegmentExistsError",
     "SegmentNotFoundError",
     "SharedMemoryError",
+    "ShutDown",
     "TimeoutError",
+    "TooManyParticipantsError",
     "UntrustedSegmentError",
 ]
 
@@ -96,3 +101,23 @@ class RefusedEncodingError(IpcError, ValueError):
 
 class HandOverError(IpcError, TypeError):
     """A handle can't go to another process this way: in use, outside of process start, or too many descriptors."""
+
+
+class TooManyParticipantsError(IpcError):
+    """All lanes, or all numbers of consumers, are in use by processes that are alive."""
+
+
+class LeaseLostError(IpcError):
+    """The message is not yours any more: its lease ran out, or you have acknowledged or returned it."""
+
+
+class DeadLetteredError(IpcError):
+    """The message was given up: delivered too often, expired, or thrown away.  It will not be acknowledged."""
+
+
+if sys.version_info >= (3, 13):
+    from queue import ShutDown
+else:
+
+    class ShutDown(Exception):
+        """The queue was shut down.  From Python 3.13 on this is `queue.ShutDown`."""

@@ -26,10 +26,17 @@ __all__ = [
     "capacity_bytes",
     "claim_bytes",
     "deadline_ns",
+    "delay_ns",
+    "deliveries",
+    "duration_ns",
     "extent",
+    "integer",
+    "lane_count",
+    "lease_ns",
     "message_type",
     "most_bytes",
     "most_messages",
+    "positive",
     "segment_name",
     "spin_ns",
 ]
@@ -149,6 +156,57 @@ def _count(value: object, what: str, least: int) -> int:
     if number < least:
         raise ValueError(f"{what}={number} must be {least} or more")
     return number
+
+
+def positive(value: object, what: str) -> int:
+    """An int of 1 or more."""
+    return _count(value, what, 1)
+
+
+def integer(value: object, what: str) -> int:
+    """An int, also one of numpy's."""
+    return _count(value, what, -(2**62))
+
+
+def lane_count(value: object) -> int:
+    """How many processes may put into a queue at the same time."""
+    lanes = _count(value, "lanes", 1)
+    if lanes > lib.IPCR_MOST_LANES:
+        raise ValueError(f"lanes={lanes} must be from 1 to {lib.IPCR_MOST_LANES}")
+    return lanes
+
+
+def lease_ns(value: object, what: str = "lease") -> int:
+    """How long a lease lasts; 0 stands for None, until its holder dies."""
+    if value is None:
+        return 0
+    nanoseconds = int(_seconds(value, what, "None") * 1e9)
+    if not 0 < nanoseconds <= lib.IPCR_LONGEST_LEASE_NS:
+        raise ValueError(
+            f"{what}={value!r} must be more than 0 and at most {lib.IPCR_LONGEST_LEASE_NS // 10**9} seconds"
+        )
+    return nanoseconds
+
+
+def duration_ns(value: object, what: str) -> int:
+    """A number of seconds from now, 0 or more; 0 also for None."""
+    return 0 if value is None else int(min(_seconds(value, what, "None") * 1e9, _LONGEST_NS))
+
+
+def delay_ns(value: object) -> int:
+    """How long a message is kept back; 0 for not at all."""
+    nanoseconds = duration_ns(value, "delay")
+    if nanoseconds > lib.IPCR_LONGEST_LEASE_NS:
+        raise ValueError(f"delay={value!r} must be at most {lib.IPCR_LONGEST_LEASE_NS // 10**9} seconds")
+    return nanoseconds
+
+
+def deliveries(value: object) -> int:
+    """How often a message may be delivered."""
+    most = _count(value, "max_deliveries", 1)
+    if most > lib.IPCR_MOST_DELIVERIES:
+        raise ValueError(f"max_deliveries={most} must be from 1 to {lib.IPCR_MOST_DELIVERIES}")
+    return most
 
 
 def most_messages(value: object) -> int:

@@ -11,7 +11,6 @@ import os
 from pathlib import Path
 
 from ipc._core import cgroup
-from ipc._core.native import lib
 from ipc.errors import OutOfSharedMemoryError
 
 __all__ = ["require", "ways_out"]
@@ -39,9 +38,8 @@ def ways_out(directory: str | None) -> str:
     return f"ask for a smaller capacity=, remount {directory} larger (docker run --shm-size=...), or set IPC_DIR"
 
 
-def require(capacity: int, directory: str | None) -> None:
-    """Raise OutOfSharedMemoryError unless a ring of `capacity` bytes fits; `directory` None means a memfd."""
-    asked = int(lib.ipcr_segment_footprint(capacity))
+def require(asked: int, directory: str | None, what: str) -> None:
+    """Raise OutOfSharedMemoryError unless `asked` bytes are free for `what`; `directory` None means a memfd."""
     limits = [
         (_memory_available(), "of memory is available", "free some memory"),
         (
@@ -59,10 +57,10 @@ def require(capacity: int, directory: str | None) -> None:
                 "remount it with a larger size= (docker run --shm-size=...), or set IPC_DIR",
             )
         )
-    free, what, way_out = min(limits)
+    free, lacking, way_out = min(limits)
     if asked > free:
         raise OutOfSharedMemoryError(
             errno.ENOSPC,
-            f"a segment of capacity {capacity} needs {_size(asked)}, and {_size(max(free, 0))} {what}; "
+            f"{what} needs {_size(asked)}, and {_size(max(free, 0))} {lacking}; "
             f"ask for a smaller capacity=, or {way_out}",
         )

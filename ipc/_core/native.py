@@ -98,6 +98,11 @@ _MEANINGS: dict[int, tuple[type[Exception], str]] = {
     lib.IPCR_GIVEN_UP: (errors.BusyError, "is used by another thread, which met the end of the message first"),
     lib.IPCR_TOO_LARGE: (errors.CorruptSegmentError, "holds a message whose lengths contradict each other"),
     lib.IPCR_WRONG_SIDE: (TypeError, "is at the other side: senders send, receivers receive"),
+    lib.IPCR_LEASE_LOST: (
+        errors.LeaseLostError,
+        "has given this message to somebody else, or it is done with: the lease ran out, or was ended before",
+    ),
+    lib.IPCR_SHUT_DOWN: (errors.ShutDown, "was shut down"),
     lib.IPCR_LENT: (errors.BusyError, "has lent out a claim or a view; end its `with` block first"),
     lib.IPCR_NAME_BUSY: (errors.BusyError, "is being removed by a process that does not go on; try again"),
     lib.IPCR_IN_USE: (

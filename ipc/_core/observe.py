@@ -11,8 +11,11 @@ import errno
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ipc._core import queue_stats
 from ipc._core.arguments import segment_name
 from ipc._core.native import check, ffi, lib, raise_status
+from ipc._core.participants import Participant
+from ipc._core.queue_stats import QueueStats
 from ipc._core.segment import KINDS, Segment, close_file, directory, open_file
 from ipc.errors import IpcError
 
@@ -25,21 +28,6 @@ __all__ = ["Entry", "Participant", "Stats", "gc", "ls", "rm", "stats", "stats_of
 _STATES = {lib.IPCR_END_UNTAKEN: "untaken", lib.IPCR_END_TAKEN: "taken", lib.IPCR_END_CLOSED: "closed"}
 _KIND_NAMES = {number: name for name, number in KINDS.items()}
 _UNFINISHED = ".ipc-unfinished-"
-
-
-class Participant(NamedTuple):
-    """One end and whoever took it last."""
-
-    role: str
-    """"sender" or "receiver"."""
-    pid: int
-    """Process that took the end last, 0 for nobody; the number may belong to another process by now."""
-    state: str
-    """"untaken", "taken" or "closed"."""
-    alive: bool
-    """Whether its taker holds the end now."""
-    claimed: bool
-    """Whether any process has a handle on the end."""
 
 
 class Stats(NamedTuple):
@@ -84,7 +72,7 @@ class Entry(NamedTuple):
     """Bytes that the file takes."""
     modified: float
     """Seconds since the epoch at which it was made."""
-    stats: Stats | None
+    stats: Stats | QueueStats | None
     """None when it is damaged or of another format version."""
     problem: str
     """Why there are no stats."""
@@ -132,17 +120,21 @@ def stats_of(segment: Segment) -> Stats:
     return _record(raw, segment.name)
 
 
-def _look(where: str, name: str) -> Stats:
+def _look(where: str, name: str) -> Stats | QueueStats:
     fd = open_file(where, name)
+    what = f"segment {name!r} in {where}"
     try:
         raw = ffi.new("struct ipcr_stats *")
-        check(lib.ipcr_stats_of_file(fd, raw), f"segment {name!r} in {where}")
+        status = lib.ipcr_stats_of_file(fd, raw)
+        if status == lib.IPCR_KIND:
+            return queue_stats.stats_of_file(fd, name, what)
+        check(status, what)
         return _record(raw, name)
     finally:
         close_file(fd)
 
 
-def stats(name: str) -> Stats:
+def stats(name: str) -> Stats | QueueStats:
     """Counters of the segment called `name`, without attaching to it; also while its users hang.
 
     Raises:
@@ -187,7 +179,7 @@ def ls() -> list[Entry]:
             continue  # gone since
         except IpcError as error:
             problem = str(error)
-        entries.append(Entry(path.name, str(path), facts.st_size, facts.st_mtime, counters, problem))
+        entries.append(Entry(path.name, str(path), facts.st_blocks * 512, facts.st_mtime, counters, problem))
     return entries
 
 

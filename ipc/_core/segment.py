@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import posix_ipc
@@ -20,7 +21,12 @@ ATTACH_TRIES: Final = (
     2000  # of 1 ms, as in naming.c: whoever replaces it needs microseconds, unless stopped or throttled
 )
 
-KINDS: Final = {"ring": lib.IPCR_KIND_RING, "channel": lib.IPCR_KIND_CHANNEL}
+KINDS: Final = {
+    "ring": lib.IPCR_KIND_RING,
+    "channel": lib.IPCR_KIND_CHANNEL,
+    "queue": lib.IPCR_KIND_QUEUE,
+    "reliable queue": lib.IPCR_KIND_RELIABLE,
+}
 
 
 def directory() -> str:
@@ -88,21 +94,38 @@ class Segment:
 
     @classmethod
     def create(cls, kind: str, capacity: int, name: str | None, *, start_position: int = 0) -> Segment:
-        """A new segment; `start_position` is for tests of counter wrap."""
+        """A new segment for a ring; `start_position` is for tests of counter wrap."""
+
+        def make(where: Any, label: bytes, out: Any) -> int:
+            return int(lib.ipcr_segment_create(where, label, KINDS[kind], capacity, start_position, out))
+
+        return cls._create(kind, capacity, name, int(lib.ipcr_segment_footprint(capacity)), make)
+
+    @classmethod
+    def create_queue(
+        cls, kind: str, capacity: int, name: str | None, lanes: int, options: Any, *, start_sequence: int = 0
+    ) -> Segment:
+        """A new segment for a queue; each lane takes its memory when a producer takes it."""
+
+        def make(where: Any, label: bytes, out: Any) -> int:
+            number = KINDS[kind]
+            return int(
+                lib.ipcr_segment_create_queue(where, label, number, capacity, lanes, options, start_sequence, out)
+            )
+
+        return cls._create(kind, capacity, name, int(lib.ipcr_queue_footprint(lanes)), make)
+
+    @classmethod
+    def _create(
+        cls, kind: str, capacity: int, name: str | None, footprint_bytes: int, make: Callable[[Any, bytes, Any], int]
+    ) -> Segment:
         from ipc._core import footprint  # here, because of its pathlib
 
         where = None if name is None else directory()
-        footprint.require(capacity, where)
+        footprint.require(footprint_bytes, where, f"a segment of capacity {capacity}")
         label = f"ipc:{kind}:{os.getpid()}-{os.urandom(4).hex()}" if name is None else name
         out = ffi.new("struct ipcr_segment **")
-        status = lib.ipcr_segment_create(
-            ffi.NULL if where is None else os.fsencode(where),
-            label.encode(),
-            KINDS[kind],
-            capacity,
-            start_position,
-            out,
-        )
+        status = make(ffi.NULL if where is None else os.fsencode(where), label.encode(), out)
         what = f"{kind} of capacity {capacity}" if name is None else f"{kind} {name!r} in {where}"
         if status == lib.IPCR_NOT_OURS:
             raise errors.SegmentExistsError(
@@ -110,7 +133,7 @@ class Segment:
             )
         if status in {lib.IPCR_ERRNO_BASE - errno.ENOSPC, lib.IPCR_ERRNO_BASE - errno.ENOMEM}:  # gone since we looked
             number = lib.IPCR_ERRNO_BASE - status
-            needs = f"{what}: {os.strerror(number)}; it needs {lib.ipcr_segment_footprint(capacity)} bytes"
+            needs = f"{what}: {os.strerror(number)}; it needs {footprint_bytes} bytes"
             raise errors.OutOfSharedMemoryError(number, f"{needs}: {footprint.ways_out(where)}")
         check(status, what)
         return cls(out[0], kind, where, name)

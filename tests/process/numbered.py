@@ -347,7 +347,9 @@ def storm(name: str, known: Board, kills: int, victims: str, sending: Role, rece
     return killed["sender"], killed["receiver"]
 
 
-def check(known: Board, senders: int, receivers: int, counters: ipc.Stats, *, told_before_taken: bool) -> None:
+def check(
+    known: Board, senders: int, receivers: int, counters: ipc.Stats | ipc.QueueStats, *, told_before_taken: bool
+) -> None:
     """Compare what is known with what is promised, after so many deaths of senders and receivers."""
     begun = known.begun
     sent, told = bytes(known.sent[:begun]), bytes(known.told[:begun])
