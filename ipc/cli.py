@@ -77,12 +77,13 @@ def demo(
     source: Annotated[
         Path | None, typer.Option(help="Directory of Python files.", show_default="the standard library")
     ] = None,
+    kill: Annotated[int, typer.Option(min=0, help="Workers to kill in the middle of their work.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    """Let worker processes tokenise many Python files.
+    """Let worker processes tokenise many Python files, and kill one of them on the way.
 
-    The same work is done in one process, by workers over channels, and by workers over multiprocessing.Queue. The
-    results are checked against each other and the times compared.
+    The same work is done in one process, by workers over a reliable queue, and by workers over multiprocessing.Queue.
+    The results are checked against each other and the times compared.
     """
     from ipc.demo.compare import compare, usable_cpus
     from ipc.demo.sources import NoSourcesError, read_tree, standard_library
@@ -95,14 +96,14 @@ def demo(
     workers = workers or usable_cpus()
     try:
         if as_json:
-            comparison = compare(sources, workers, lambda _: _nothing)
+            comparison = compare(sources, workers, lambda _: _nothing, kill)
             _print_json(comparison.as_json())
         else:
             from ipc.demo.screen import progress_bar, show
 
             console = _console()
             with progress_bar(console, len(sources.paths)) as stage:
-                comparison = compare(sources, workers, stage)
+                comparison = compare(sources, workers, stage, kill)
             show(comparison, console)
     except WorkerFailedError as error:
         if as_json:
@@ -146,6 +147,8 @@ def _plain(entry: ipc.Entry) -> dict[str, object]:
     stats = None
     if entry.stats is not None:
         stats = {**entry.stats._asdict(), "participants": [one._asdict() for one in entry.stats.participants]}
+        if isinstance(entry.stats, ipc.QueueStats):
+            stats["lanes"] = [lane._asdict() for lane in entry.stats.lanes]
     return {**entry._asdict(), "stats": stats, "kind": entry.kind, "attached": entry.attached}
 
 
@@ -176,7 +179,7 @@ def _details(entry: ipc.Entry) -> list[str]:
     return [size, *(f"{count:,}" for count in counts), _users(entry.stats), age]
 
 
-def _users(stats: ipc.Stats) -> str:
+def _users(stats: ipc.Stats | ipc.QueueStats) -> str:
     if not stats.attached:
         return "nobody"
     return "\n".join(f"{user.role} {_who(user)}" for user in stats.participants)

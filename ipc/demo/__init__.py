@@ -6,6 +6,7 @@
     screen.py   progress bar and table     tally.py   what "tokenise" means
 
 The same work is done three times, on the same bytes, and must give the same answer: in one process (`compare`), by N
-workers over channels of this package (`over_channels`), and by N workers over `multiprocessing.Queue` (`over_queue`).
+workers over a reliable queue of this package, one of which is killed on the way (`over_reliable`), and by N workers
+over `multiprocessing.Queue` (`over_queue`).
 Nothing here but `screen` needs an optional dependency.
 """

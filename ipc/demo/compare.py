@@ -1,4 +1,4 @@
-"""The same work three times: in one process, over channels, over `multiprocessing.Queue`; checked and timed."""
+"""The same work three times: in one process, over a reliable queue, over `multiprocessing.Queue`; checked and timed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ipc.demo import over_channels, over_queue
+from ipc.demo import over_queue, over_reliable
 from ipc.demo.sources import Sources
 from ipc.demo.tally import Tally, differences, merge, tally_file
 from ipc.demo.worker import Outcome
 
-__all__ = ["SECONDS_MEAN", "TRANSPORT_MEANS", "Comparison", "Run", "compare", "usable_cpus"]
+__all__ = ["AGAIN_MEANS", "SECONDS_MEAN", "TRANSPORT_MEANS", "Comparison", "Run", "compare", "usable_cpus"]
 
 SECONDS_MEAN = (
     "Seconds: from the moment when every worker process is started and ready until the last result is back; "
@@ -23,6 +23,10 @@ TRANSPORT_MEANS = (
     "Transport: the part of the workers' time, each from its first file received to its last result sent, that was "
     "not spent tokenising, that is, inside receive and send calls, waiting included "
     "(the feeder threads of multiprocessing.Queue run beside the tokenising and are not counted)."
+)
+
+AGAIN_MEANS = (
+    "Killed, again: workers ended by SIGKILL in the middle of their work, and files that went to others in their place."
 )
 
 OnResult = Callable[[], object]
@@ -41,6 +45,10 @@ class Run:
     tally: Tally
     differences: list[str]
     """Where the result is not that of one process, in sentences."""
+    killed: int = 0
+    """Workers that were killed on the way."""
+    redelivered: int = 0
+    """Files that were delivered again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,8 @@ class Comparison:
                     "seconds": run.seconds,
                     "messages": run.messages,
                     "transport_share": run.transport_share,
+                    "killed": run.killed,
+                    "redelivered": run.redelivered,
                     "differences": run.differences,
                 }
                 for run in self.runs
@@ -99,11 +109,12 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def compare(sources: Sources, workers: int, stage: Callable[[str], OnResult]) -> Comparison:
+def compare(sources: Sources, workers: int, stage: Callable[[str], OnResult], kills: int = 0) -> Comparison:
     """Do the work three ways.
 
     Args:
       workers: number of worker processes, for each transport.
+      kills: workers of the run over this package that are killed in the middle of their work.
       stage: called with the name of a run before it begins; what it returns is called for each file done, also from
         other threads.
 
@@ -112,9 +123,11 @@ def compare(sources: Sources, workers: int, stage: Callable[[str], OnResult]) ->
     """
     first = _in_one_process(sources, stage("one process"))
     runs = [first]
-    for name, transport in (("ipc", over_channels), ("multiprocessing.Queue", over_queue)):
-        outcome = transport.run(sources.contents, workers, stage(name))
-        runs.append(_checked(name, workers, sources, outcome, first.tally))
+    outcome = over_reliable.run(sources.contents, workers, stage("ipc"), kills)
+    runs.append(_checked("ipc", workers, sources, outcome, first.tally))
+    name = "multiprocessing.Queue"
+    outcome = over_queue.run(sources.contents, workers, stage(name))
+    runs.append(_checked(name, workers, sources, outcome, first.tally))
     return Comparison(sources, runs)
 
 
@@ -131,5 +144,13 @@ def _in_one_process(sources: Sources, on_result: OnResult) -> Run:
 def _checked(name: str, workers: int, sources: Sources, outcome: Outcome, expected: Tally) -> Run:
     found = merge(sources.paths, outcome.results)
     return Run(
-        name, workers, outcome.seconds, outcome.messages, outcome.transport_share, found, differences(expected, found)
+        name,
+        workers,
+        outcome.seconds,
+        outcome.messages,
+        outcome.transport_share,
+        found,
+        differences(expected, found),
+        outcome.killed,
+        outcome.redelivered,
     )

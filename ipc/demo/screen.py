@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ipc.demo.compare import SECONDS_MEAN, TRANSPORT_MEANS, Comparison
+from ipc.demo.compare import AGAIN_MEANS, SECONDS_MEAN, TRANSPORT_MEANS, Comparison
 
 __all__ = ["progress_bar", "show"]
 
@@ -47,24 +48,26 @@ def show(comparison: Comparison, screen: Console) -> None:
     for name in tally.longest[:_IDENTIFIERS_SHOWN]:
         screen.print(f"  {name}", no_wrap=True, overflow="ellipsis")
     _show_failures(comparison.failed, screen)
-    screen.print(f"\n{SECONDS_MEAN}\n{TRANSPORT_MEANS}\n", style="dim")
+    screen.print(f"\n{SECONDS_MEAN}\n{TRANSPORT_MEANS}\n{AGAIN_MEANS}\n", style="dim")
     _show_check(comparison, screen)
 
 
 def _table(comparison: Comparison) -> Table:
-    table = Table()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)  # narrow enough for 80 columns
     table.add_column("", no_wrap=True)
-    for heading in ("workers", "messages", "seconds", "speed-up", "transport"):
+    for heading in ("workers", "killed", "messages", "again", "seconds", "speed-up", "transport"):
         table.add_column(heading, justify="right", no_wrap=True)
     alone = comparison.runs[0].seconds
     for run in comparison.runs:
         if run.transport_share is None:
-            table.add_row(run.name, "-", "-", f"{run.seconds:.2f}", "-", "-")
+            table.add_row(run.name, "-", "-", "-", "-", f"{run.seconds:.2f}", "-", "-")
             continue
         table.add_row(
-            run.name,
+            run.name.replace("multiprocessing", "mp"),
             f"{run.processes:,}",
+            f"{run.killed:,}",
             f"{run.messages:,}",
+            f"{run.redelivered:,}",
             f"{run.seconds:.2f}",
             f"{alone / run.seconds:.2f}",
             f"{run.transport_share:.1%}",

@@ -51,7 +51,11 @@ class Outcome(NamedTuple):
     messages: int
     """In both directions, from the workers' `READY` to their `TIMING`."""
     timings: list[Reply]
-    """Of each worker."""
+    """Of each worker that lived to the end."""
+    killed: int = 0
+    """Workers that were killed on the way."""
+    redelivered: int = 0
+    """Files that were delivered again."""
 
     @property
     def transport_share(self) -> float:

@@ -68,7 +68,7 @@ def test_without_its_extra_the_command_line_says_what_to_install(missing: str) -
 
 
 def test_importing_ipc_and_its_command_line_imports_nothing_optional() -> None:
-    code = "import ipc, ipc.cli, ipc.demo.over_channels, sys; print({'typer', 'rich'} & set(sys.modules))"
+    code = "import ipc, ipc.cli, ipc.demo.over_reliable, sys; print({'typer', 'rich'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
 
 

@@ -15,14 +15,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
 
 import ipc.cli
-from ipc.demo import over_channels, over_queue
+from ipc.demo import over_queue, over_reliable
 from ipc.demo.sources import LARGEST_FILE_BYTES, NoSourcesError, read_tree, standard_library
 from ipc.demo.tally import FILE_TALLY, Tally, differences, merge, tally_file
-from ipc.demo.worker import FILES_IN_HAND, READY, TIMING, Outcome, WorkerFailedError, work
+from ipc.demo.worker import READY, TIMING, Outcome, WorkerFailedError, work
 
 DEMO = [sys.executable, "-m", "ipc", "demo"]
 
@@ -79,8 +78,20 @@ def test_both_transports_give_the_result_of_one_process(tree: Path) -> None:
 
 
 def test_a_message_goes_out_and_back_for_each_file_and_each_worker(tree: Path) -> None:
-    runs = demo_json("--source", tree, "--workers", "2")["runs"]
+    runs = demo_json("--source", tree, "--workers", "2", "--kill", "0")["runs"]
     assert [run["messages"] for run in runs] == [0, 2 * (len(GOOD_FILES) + 2), 2 * (len(GOOD_FILES) + 2)]
+    assert [run["killed"] for run in runs] == [run["redelivered"] for run in runs] == [0, 0, 0]
+
+
+def test_a_worker_is_killed_on_the_way_and_the_result_is_still_that_of_one_process(tree: Path) -> None:
+    write(tree, {f"long_{number}.py": b"x = (1, 2, 3)\n" * 5_000 for number in range(12)})
+    found = demo_json("--source", tree, "--workers", "2")
+    assert found["ok"] is True
+    assert [run["killed"] for run in found["runs"]] == [0, 1, 0]
+    assert found["runs"][1]["redelivered"] >= 1  # what it held went to another
+    table = run_demo("--source", tree, "--workers", "2", "--kill", "2").stdout
+    assert "All runs gave the same result." in table
+    assert {"killed", "again"} <= set(table.split())
 
 
 def test_the_transport_share_is_a_share_and_its_meaning_is_printed(tree: Path) -> None:
@@ -215,8 +226,8 @@ def test_a_wrong_result_ends_with_code_1_and_says_what_differs(
         kept = [result for result in outcome.results if tree_paths[result["number"]] != "first.py"]
         return outcome._replace(results=kept)
 
-    tree_paths, real_run = read_tree(tree).paths, over_channels.run
-    monkeypatch.setattr(over_channels, "run", lose_one)
+    tree_paths, real_run = read_tree(tree).paths, over_reliable.run
+    monkeypatch.setattr(over_reliable, "run", lose_one)
     monkeypatch.setattr(sys, "argv", ["ipc", "demo", "--source", str(tree), "--workers", "1"])
     with pytest.raises(SystemExit) as exit_:
         ipc.cli.main()
@@ -228,7 +239,7 @@ def test_a_wrong_result_ends_with_code_1_and_says_what_differs(
     assert "All runs gave the same result" not in said
 
 
-@pytest.mark.parametrize("transport", [over_channels, over_queue])
+@pytest.mark.parametrize("transport", [over_reliable, over_queue])
 def test_the_results_come_as_records_and_are_those_of_one_process(transport: ModuleType) -> None:
     contents = [*GOOD_FILES.values(), *BAD_FILES.values()]
     outcome = transport.run(contents, 2, lambda: None)
@@ -272,13 +283,6 @@ def test_an_error_with_text_that_no_encoding_allows_arrives_as_it_was(monkeypatc
     assert (total.counts, total.longest, total.files) == ({}, [], 1)
 
 
-def test_all_results_under_way_fit_into_the_way_back() -> None:
-    replies_tx, replies_rx = ipc.channel(capacity=over_channels._REPLIES_RING_BYTES)
-    with replies_tx, replies_rx:
-        assert all(replies_tx.try_send(tally_file(number, b"x")) for number in range(FILES_IN_HAND))
-        assert replies_tx.try_send(np.zeros((), TIMING))
-
-
 def test_differences_name_every_kind_of_difference() -> None:
     paths = ["a.py", "b.py"]
     right = merge(paths, [tally_file(0, b"alpha\n"), tally_file(1, b"f(")])
@@ -300,16 +304,23 @@ def test_the_order_of_results_makes_no_difference() -> None:
     assert differences(merge(paths, results), merge(paths, reversed(results))) == []
 
 
-@pytest.mark.parametrize("transport", [over_channels, over_queue])
-def test_a_worker_killed_at_work_is_an_error_and_no_process_is_left(transport: ModuleType) -> None:
+def test_over_a_plain_queue_a_worker_killed_at_work_is_an_error_and_no_process_is_left() -> None:
     before = set(multiprocessing.active_children())
     contents = [b"x = 1\n" * 1000] * 200
     with pytest.raises(WorkerFailedError, match=r"worker \d \(pid \d+\) ended before its work was done: exit code -9"):
-        transport.run(contents, 2, kill_one_of_the_children_once(before))
+        over_queue.run(contents, 2, kill_one_of_the_children_once(before))
     assert set(multiprocessing.active_children()) == before
 
 
-@pytest.mark.parametrize("transport", [over_channels, over_queue])
+def test_over_a_reliable_queue_a_worker_killed_by_others_is_replaced() -> None:
+    before = set(multiprocessing.active_children())
+    contents = [b"x = 1\n" * 1000] * 200
+    outcome = over_reliable.run(contents, 2, kill_one_of_the_children_once(before))
+    assert sorted(int(result["number"]) for result in outcome.results) == list(range(200))
+    assert set(multiprocessing.active_children()) == before
+
+
+@pytest.mark.parametrize("transport", [over_reliable, over_queue])
 def test_a_worker_that_raises_is_an_error_and_not_waited_for(
     transport: ModuleType, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
