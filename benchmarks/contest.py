@@ -109,14 +109,17 @@ def interleave(question_name: str, contestants: Sequence[Contestant], reps: int)
 def peers(question_name: str, case: Case, settings: Settings) -> Field:
     """The peers that can answer this question in this case."""
     found = Field()
+    ours = getattr(question(question_name), "OURS", peer_files.OURS)
     for key in settings.peers or peer_files.names():
+        if key in peer_files.ALL_OURS and key != ours:
+            continue  # has its own questions
         peer = peer_files.load(key)
         reason = peer.available() or _misfit(peer, question_name, case)
         if reason is not None:
             found.skip(key, case.label, reason)
             continue
         plan = Plan(question_name, key, case, settings.count, settings.seconds, tuple(settings.cpus), settings.timeout)
-        kind: Kind = "ours" if key == peer_files.OURS else "peer"
+        kind: Kind = "ours" if key == ours else "peer"
         version = peer_files.version(peer)
         found.contestants.append(Contestant(key, peer.NAME, kind, case.label, version, _measurer(plan)))
     return found
@@ -126,7 +129,8 @@ def _misfit(peer: peer_files.Peer, question_name: str, case: Case) -> str | None
     if case.wait not in peer.WAITS:
         return f"has no {case.wait} way of waiting"
     users = Counter(wire for role in question(question_name).roles(case) for wire in role.wires)
-    if max(users.values()) > 1 and not peer.SHARED:
+    several = max(users.values()) > 1 or getattr(question(question_name), "SHARED_ONLY", False)
+    if several and not peer.SHARED:
         return "is for one sender and one receiver"
     return None
 

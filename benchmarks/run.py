@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import arrays, batches, floor, imports, latency, options, plot, report, throughput
+from . import arrays, batches, floor, imports, latency, options, plot, queues, report, throughput
 
 __all__ = ["main"]
 
-QUESTIONS = (throughput, batches, latency, arrays, imports, floor)
+QUESTIONS = (throughput, batches, latency, arrays, queues, imports, floor)
 OUTPUT = Path("build") / "bench"
 
 

@@ -34,6 +34,7 @@ from typing import Any, Literal, Protocol, cast
 __all__ = ["Link", "Peer", "ReceiveEnd", "SendEnd", "Wait", "load", "names", "nothing", "version"]
 
 OURS = "ipc_channel"
+ALL_OURS = frozenset((OURS, "ipc_queue"))
 
 Wait = Literal["default", "hot", "parked"]
 """How a receiver waits: as the peer does by itself; never asleep; or asleep in the kernel, at once."""
@@ -104,7 +105,7 @@ class Peer(Protocol):
 def names() -> list[str]:
     """Every peer in this directory, ours first."""
     found = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    return sorted(found, key=lambda name: name != OURS)
+    return sorted(found, key=lambda name: name not in ALL_OURS)
 
 
 def load(name: str) -> Peer:
