@@ -176,7 +176,7 @@ build/model/core.so: $(MODELLED:%.c=build/model/core/%.o)
 
 build/model/explorer: $(wildcard tests/model/*.[ch] native/*.h) | preflight
 	@mkdir -p $(@D)
-	@$(CC) $(MODEL) -O3 -DMODEL_HOST -rdynamic $(wildcard tests/model/*.c) -ldl -o $@
+	@$(CC) $(MODEL) -O3 -DMODEL_HOST -rdynamic $(wildcard tests/model/*.c) -ldl -lm -o $@
 
 model: build/model/core.so build/model/explorer ## explore SCHEDULES=8000 of each scenario of the protocols
 	@build/model/explorer build/model/core.so --schedules $(SCHEDULES) $(MODEL_ARGS)

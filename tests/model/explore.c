@@ -237,13 +237,7 @@ static bool prepare(const struct scenario *scenario)
     return verdict == RIGHT;
 }
 
-/* How many different schedules there were, by the sums of their records; beyond the table's size an estimate by the
- * share of its slots that are taken. */
-enum { SUMS = 1 << 20 };
-static uint64_t sums[SUMS / 64];
-static uint64_t sums_set;
-
-static void remember(void)
+static uint64_t sum_of_record(void)
 {
     uint64_t sum = UINT64_C(0xcbf29ce484222325);
     int last = depth;
@@ -251,23 +245,7 @@ static void remember(void)
         last--;
     for (int i = 0; i < last; i++)
         sum = (sum ^ (uint64_t)decisions[i].taken) * UINT64_C(0x100000001b3);
-    sum = (sum ^ (uint64_t)last) * UINT64_C(0x9e3779b97f4a7c15);
-    const uint64_t bit = sum >> 44;
-    sums_set += (sums[bit / 64] >> (bit % 64) & 1) == 0;
-    sums[bit / 64] |= UINT64_C(1) << (bit % 64);
-}
-
-/* Linear counting (Whang, Vander-Zanden and Taylor, 1990): n = -m ln(share of slots left). */
-static uint64_t how_many_different(void)
-{
-    const double m = SUMS, free_slots = SUMS - (double)sums_set;
-    double n = 0, x = free_slots < 1 ? 1 / m : free_slots / m; /* ln(x) by halving: no need of libm */
-    while (x < 0.5) {
-        x *= 2;
-        n += 0.69314718055994531 * m;
-    }
-    const double y = (x - 1) / (x + 1);
-    return (uint64_t)(n - 2 * m * (y + y * y * y / 3 + y * y * y * y * y / 5 + y * y * y * y * y * y * y / 7) + 0.5);
+    return (sum ^ (uint64_t)last) * UINT64_C(0x9e3779b97f4a7c15);
 }
 
 /* The next record in order; false when there is none. */
@@ -292,7 +270,7 @@ static enum verdict search(const struct scenario *scenario, uint64_t most, struc
         budget[CHOOSE_SWITCH] = rounds[round][0];
         budget[CHOOSE_VALUE] = rounds[round][1];
         budget[CHOOSE_DEATH] = scenario->deaths;
-        budget[CHOOSE_HAZARD] = 1;
+        budget[CHOOSE_HAZARD] = scenario->signals ? 2 : 1;
         recorded = 0;
         for (bool more = true; more; more = advance()) {
             if (result->done == most)
@@ -300,7 +278,7 @@ static enum verdict search(const struct scenario *scenario, uint64_t most, struc
             if (!run_once(scenario))
                 return say_failure(scenario);
             result->done++;
-            remember();
+            count_schedule(sum_of_record());
         }
         result->preemptions = rounds[round][0];
         result->stale = rounds[round][1];
@@ -315,7 +293,7 @@ static void draw(const struct scenario *scenario, uint64_t seed, int longest)
     for (int kind = 0; kind < CHOICES; kind++)
         budget[kind] = -1;
     budget[CHOOSE_DEATH] = scenario->deaths;
-    budget[CHOOSE_HAZARD] = 2;
+    budget[CHOOSE_HAZARD] = 4;
     one_in[CHOOSE_VALUE] = rarities[random_number() % 4];
     one_in[CHOOSE_DEATH] = 10 << random_number() % 5;
     one_in[CHOOSE_HAZARD] = 8;
@@ -348,7 +326,7 @@ static enum verdict at_random(const struct scenario *scenario, const struct effo
         if (!run_once(scenario))
             return say_failure(scenario);
         result->done++;
-        remember();
+        count_schedule(sum_of_record());
     }
     return RIGHT;
 }
@@ -357,14 +335,13 @@ enum verdict explore(const struct scenario *scenario, const struct effort *effor
 {
     *result = (struct result){ .preemptions = -1 };
     telling = effort->tell;
-    memset(sums, 0, sizeof sums);
-    sums_set = 0;
+    count_begin();
     if (!prepare(scenario))
         return say_failure(scenario);
     enum verdict found = search(scenario, effort->schedules / 2, result);
     if (found == RIGHT)
         found = at_random(scenario, effort, result);
-    result->different = how_many_different();
+    result->different = count_different();
     return found;
 }
 

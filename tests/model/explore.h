@@ -51,4 +51,8 @@ enum verdict explore(const struct scenario *scenario, const struct effort *effor
 enum verdict replay(const struct scenario *scenario, const char *record);
 double seconds(void);
 
+void count_begin(void); /* count.c */
+void count_schedule(uint64_t sum);
+uint64_t count_different(void);
+
 #endif

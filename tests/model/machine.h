@@ -3,6 +3,7 @@
  *
  *   explore.c    decides: every "which one?" of the others is a choice, made by depth-first search, at random, or from a
  *                record of an earlier run
+ *   count.c      how many of the schedules were different
  *   report.c     remembers what a schedule did, and says it when it failed
  *   fibers.c     who runs, who is blocked, who is dead, what time it is
  *   memory.c     what a load may return
