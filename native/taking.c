@@ -141,8 +141,7 @@ int ipcr_queue_describe(struct ipcr_queue *q, uint32_t lane, uint64_t sequence, 
     const struct ipcr_lane *l = &q->segment->lane[lane];
     const struct ipcr_slot *slot = ipcr_slot_at(l, sequence);
     const uint64_t length = load_relaxed64(&slot->length), position = load_relaxed64(&slot->position);
-    if (length > q->segment->capacity || (position & 7) != 0 || load_relaxed64(&slot->sequence) != sequence)
-        return IPCR_CORRUPT;
+    const bool sound = length <= q->segment->capacity && (position & 7) == 0 && load_relaxed64(&slot->sequence) == sequence;
     const uint64_t offset = position & (q->segment->capacity - 1);
     *out = (struct ipcr_lease){
         .held = held, .sequence = sequence, .id = IPCR_QUEUE_ID(q, lane, sequence), .length = length,
@@ -151,7 +150,10 @@ int ipcr_queue_describe(struct ipcr_queue *q, uint32_t lane, uint64_t sequence, 
         .deliveries = ipcr_deliveries_of(held), .skew = (uint32_t)(offset & (IPCR_DATA_ALIGNMENT - 1)),
         .generation = load_relaxed32(&q->generation),
     };
-    return IPCR_OK;
+    fence_load_load(); /* V: stopped for longer than the lease, we have read another message's words */
+    if (load_relaxed64(&slot->state) != held)
+        return IPCR_LEASE_LOST;
+    return sound ? IPCR_OK : IPCR_CORRUPT;
 }
 
 static int lease(struct ipcr_queue *q, uint64_t now, uint64_t lease_ns, struct ipcr_lease *out)
@@ -163,14 +165,18 @@ static int lease(struct ipcr_queue *q, uint64_t now, uint64_t lease_ns, struct i
         rc = ipcr_queue_repair(q, now);
     if (rc != IPCR_OK)
         return rc;
-    do {
+    for (;;) {
         rc = find(q, now, &f);
         if (rc != IPCR_OK)
             return rc;
-    } while (ipcr_queue_expire(q, f.lane, f.sequence, f.state, now) ||
-             !ipcr_lease(ipcr_slot_at(&q->segment->lane[f.lane], f.sequence), f.state,
-                                                    q->holder, ipcr_units_until(now, lease_ns), &held));
-    return ipcr_queue_describe(q, f.lane, f.sequence, held, out);
+        if (ipcr_queue_expire(q, f.lane, f.sequence, f.state, now) ||
+            !ipcr_lease(ipcr_slot_at(&q->segment->lane[f.lane], f.sequence), f.state, q->holder,
+                        ipcr_units_until(now, lease_ns), &held))
+            continue;
+        rc = ipcr_queue_describe(q, f.lane, f.sequence, held, out);
+        if (rc != IPCR_LEASE_LOST)
+            return rc;
+    }
 }
 
 int ipcr_queue_lease(struct ipcr_queue *q, uint64_t lease_ns, struct ipcr_lease *out)
