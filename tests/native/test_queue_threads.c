@@ -12,10 +12,18 @@ static const struct ipcr_queue_options shortest = { .slots = 2 };
 
 struct team {
     struct ipcr_segment *segment;
-    const void *arg;
     ipcr_word32 over;
+    ipcr_word64 next;
     ipcr_word64 acknowledged;
 };
+
+static uint64_t next_of(ipcr_word64 *counter)
+{
+    uint64_t seen = load_relaxed64(counter);
+    while (!compare_exchange64(counter, &seen, seen + 1))
+        ;
+    return seen;
+}
 
 static void start(pthread_t *threads, int n, void *(*body)(void *), void *arg)
 {
@@ -153,6 +161,184 @@ static void a_count_is_never_too_low_however_fast_a_lane_moves_on(void)
     finish_queue(q);
 }
 
+/* --- everybody at once --------------------------------------------------------------------------------------------------- */
+
+enum { EACH = FEWER(40000, 5000), TEAM = 2 };
+
+static void *produce(void *arg)
+{
+    struct team *t = arg;
+    struct ipcr_queue *q = handle_on(t->segment);
+    const uint64_t me = next_of(&t->next);
+    for (uint64_t i = 0; i < EACH; i++) {
+        int rc;
+        while ((rc = put_with(q, me << 24 | i, mixed(i) % 700, 0, NULL)) == IPCR_FULL)
+            sched_yield();
+        CHECK_IS(rc, IPCR_OK);
+    }
+    ipcr_queue_free(q);
+    return NULL;
+}
+
+static void *take_singly_and_in_batches(void *arg)
+{
+    struct team *t = arg;
+    struct ipcr_queue *q = handle_on(t->segment);
+    uint64_t random = mixed((uint64_t)(uintptr_t)q), last[TEAM] = { 0 }, number = 0;
+    char bytes[LANE];
+    int64_t results[8];
+    while (load_acquire64(&t->acknowledged) < TEAM * EACH) {
+        int64_t n = 1;
+        if (random_next(&random) % 4 == 0) {
+            n = ipcr_queue_get_many(q, bytes, sizeof bytes, results, 8);
+            CHECK(n > 0 || n == IPCR_EMPTY || n == IPCR_AGAIN);
+        } else {
+            const int rc = try_get(q, &number);
+            CHECK(rc == IPCR_OK || rc == IPCR_EMPTY || rc == IPCR_AGAIN);
+            n = rc == IPCR_OK;
+            if (rc == IPCR_OK) { /* each producer's come in order */
+                CHECK((number & 0xffffff) + 1 > last[number >> 24]);
+                last[number >> 24] = (number & 0xffffff) + 1;
+            }
+        }
+        for (int64_t i = 0; i < n; i++)
+            (void)next_of(&t->acknowledged);
+        if (n <= 0)
+            sched_yield();
+    }
+    ipcr_queue_free(q);
+    return NULL;
+}
+
+static void everybody(const struct ipcr_queue_options *options, uint32_t kind, void *(*take)(void *), int others,
+                      void *(*other)(void *), uint64_t dead)
+{
+    struct ipcr_queue *q = handle_on(queue_of(kind, TEAM, options, 0));
+    struct team t = { .segment = q->segment };
+    pthread_t threads[2 * TEAM + 2];
+    start(threads, TEAM, produce, &t);
+    start(threads + TEAM, TEAM, take, &t);
+    start(threads + 2 * TEAM, others, other, &t);
+    finish(threads, 2 * TEAM + others);
+    const struct ipcr_lane_stats sum = totals(t.segment);
+    CHECK_IS(sum.put, TEAM * EACH);
+    CHECK_IS(sum.ready + sum.leased + sum.kept, 0);
+    CHECK(dead == UINT64_MAX || sum.dead == dead);
+    CHECK_IS(sum.delivered - sum.redelivered, TEAM * EACH);
+    finish_queue(q);
+}
+
+static void two_producers_and_two_consumers_lose_and_double_nothing(void)
+{
+    everybody(&plain, IPCR_KIND_QUEUE, take_singly_and_in_batches, 0, NULL, 0);
+    everybody(&shortest, IPCR_KIND_QUEUE, take_singly_and_in_batches, 0, NULL, 0);
+}
+
+/* Copies that were begun while the lease lasted, and may end when its memory is another message's. */
+static void *take_slowly(void *arg)
+{
+    struct team *t = arg;
+    struct ipcr_queue *q = handle_on(t->segment);
+    uint64_t random = mixed((uint64_t)(uintptr_t)q);
+    struct ipcr_lease l;
+    char bytes[LANE];
+    while (load_acquire64(&t->acknowledged) < TEAM * EACH) {
+        int rc = ipcr_queue_lease(q, SECONDS(30), &l);
+        if (rc == IPCR_EMPTY || rc == IPCR_AGAIN) {
+            sched_yield();
+            continue;
+        }
+        CHECK_IS(rc, IPCR_OK);
+        if (random_next(&random) % 16 == 0)
+            sched_yield();
+        rc = ipcr_lease_copy(q, &l, bytes);
+        CHECK(rc == IPCR_OK || rc == IPCR_LEASE_LOST);
+        if (rc == IPCR_OK)
+            check_message(&l, bytes, IPCR_INFO_TYPE(l.info));
+        rc = ipcr_lease_ack(q, &l);
+        CHECK(rc == IPCR_OK || rc == IPCR_LEASE_LOST);
+        if (rc == IPCR_OK)
+            (void)next_of(&t->acknowledged);
+    }
+    ipcr_queue_free(q);
+    return NULL;
+}
+
+/* One whose clock is an hour ahead: to it, every lease has run out. */
+static void *end_all_leases(void *arg)
+{
+    struct team *t = arg;
+    struct ipcr_queue *q = handle_on(t->segment);
+    while (load_acquire64(&t->acknowledged) < TEAM * EACH) {
+        pthread_mutex_lock(&q->consuming);
+        const int rc = ipcr_queue_repair(q, now_ns() + SECONDS(3600));
+        pthread_mutex_unlock(&q->consuming);
+        CHECK(rc == IPCR_OK || rc == IPCR_AGAIN);
+        sched_yield();
+    }
+    ipcr_queue_free(q);
+    return NULL;
+}
+
+static void whoever_is_late_delivers_nothing_that_is_not_its_own(void)
+{
+    const struct ipcr_queue_options four = { .slots = 4 };
+    everybody(&plain, IPCR_KIND_RELIABLE, take_slowly, 1, end_all_leases, 0);
+    everybody(&four, IPCR_KIND_RELIABLE, take_slowly, 1, end_all_leases, 0);
+}
+
+static void *give_up_most(void *arg)
+{
+    struct team *t = arg;
+    struct ipcr_queue *q = handle_on(t->segment);
+    struct ipcr_lease l;
+    while (load_acquire64(&t->acknowledged) < TEAM * EACH) {
+        const int rc = ipcr_queue_lease(q, 0, &l);
+        CHECK(rc == IPCR_OK || rc == IPCR_EMPTY || rc == IPCR_AGAIN);
+        if (rc == IPCR_OK && l.id % 8 == 0)
+            CHECK_IS(ipcr_lease_ack(q, &l), IPCR_OK);
+        else if (rc == IPCR_OK)
+            CHECK_IS(ipcr_lease_nack(q, &l, 0), IPCR_OK);
+        else
+            sched_yield();
+        if (rc == IPCR_OK && l.id % 8 == 0)
+            (void)next_of(&t->acknowledged);
+    }
+    ipcr_queue_free(q);
+    return NULL;
+}
+
+static void *bury_what_is_kept(void *arg)
+{
+    struct team *t = arg;
+    struct ipcr_queue *q = handle_on(t->segment);
+    uint64_t random = mixed((uint64_t)(uintptr_t)q);
+    struct ipcr_lease l;
+    uint32_t why;
+    while (load_acquire64(&t->acknowledged) < TEAM * EACH) {
+        const int rc = ipcr_queue_next_kept(q, 0, &l, &why);
+        CHECK(rc == IPCR_OK || rc == IPCR_EMPTY);
+        if (rc != IPCR_OK) {
+            sched_yield();
+            continue;
+        }
+        CHECK_IS(why, IPCR_KEPT_DELIVERIES);
+        CHECK_IS(l.deliveries, 1);
+        const bool bury = random_next(&random) % 4 != 0;
+        CHECK_IS(bury ? ipcr_lease_bury(q, &l) : ipcr_lease_keep(q, &l, why), IPCR_OK);
+        if (bury)
+            (void)next_of(&t->acknowledged);
+    }
+    ipcr_queue_free(q);
+    return NULL;
+}
+
+static void what_is_given_up_is_kept_until_it_is_buried(void)
+{
+    const struct ipcr_queue_options once = { .slots = 2, .max_deliveries = 1 };
+    everybody(&once, IPCR_KIND_RELIABLE, give_up_most, 2, bury_what_is_kept, UINT64_MAX);
+}
+
 int main(void)
 {
     check_begin();
@@ -160,5 +346,9 @@ int main(void)
     run("empty is never said of a queue that never was", empty_is_never_said_of_a_queue_that_never_was);
     run("a count is never too low, however fast a lane moves on",
         a_count_is_never_too_low_however_fast_a_lane_moves_on);
+    run("two producers and two consumers lose and double nothing",
+        two_producers_and_two_consumers_lose_and_double_nothing);
+    run("whoever is late delivers nothing that is not its own", whoever_is_late_delivers_nothing_that_is_not_its_own);
+    run("what is given up is kept until it is buried", what_is_given_up_is_kept_until_it_is_buried);
     return check_finish();
 }
