@@ -52,6 +52,7 @@ _LEASE = ffi.typeof("struct ipcr_lease *")
 
 _OK = lib.IPCR_OK
 _WAITING = frozenset((lib.IPCR_READY, lib.IPCR_LEASED))
+_VIEWABLE = frozenset((encodings.BYTES, encodings.ARRAY))
 _REASONS = {lib.IPCR_KEPT_DELIVERIES: "delivered too often", lib.IPCR_KEPT_EXPIRED: "expired"}
 
 
@@ -59,10 +60,11 @@ class DeadLetter(NamedTuple):
     """A message that was given up, as `dead_letters()` lists it and a dead-letter queue carries it."""
 
     message: Any
+    """What was put; the bytes of its pickle where it can't be decoded."""
     id: int
     """Its id in the queue where it died; two letters of one id are the same message, moved twice."""
     reason: str
-    """"delivered too often" or "expired"."""
+    """"delivered too often" or "expired"; and why the message can't be decoded, if it can't."""
     deliveries: int
     """How often it was delivered."""
     queue: str | None
@@ -232,7 +234,7 @@ class Delivery(Generic[_T]):
             )
         self._must_be_held()
         encoding = (self._result >> ENCODING_SHIFT) & 0xFF
-        if encoding not in {encodings.BYTES, encodings.ARRAY}:
+        if encoding not in _VIEWABLE:
             raise TypeError(f"{self._queue}: message {self.id} is a pickle; only bytes and arrays can be viewed")
         self._state = _VIEWED
         yield from self._lend(encoding)
@@ -296,6 +298,7 @@ class ReliableQueue(QueueHandle, Generic[_T]):
     __slots__ = ("_dead_letter", "_free_again", "_holding", "_lease_ns", "_prefetch", "_seen_returns")
 
     _kind = "reliable queue"
+    _what_became = "it was given back"
     _lease_ns: int
 
     def __init__(
@@ -519,7 +522,10 @@ class ReliableQueue(QueueHandle, Generic[_T]):
             if not result & LENT:
                 return self._decode(ffi.buffer(inbox[0].bytes, result & LENGTH), result)
             if self._lease_ns == 0:
-                return _UNREAD
+                encoding = (result >> ENCODING_SHIFT) & 0xFF
+                if encoding in _VIEWABLE and self._accept >> encoding & 1:
+                    return _UNREAD
+                return self._decode(ffi.buffer(lease.payload, result & LENGTH), result)
             memory = ffi.new("char[]", result & LENGTH)  # copied, looked at once more, and only then decoded
             check(lib.ipcr_lease_copy(self._handle, lease, memory), str(self))
             return self._decode(ffi.buffer(memory, result & LENGTH), result)
@@ -607,9 +613,11 @@ class ReliableQueue(QueueHandle, Generic[_T]):
                 self._dead_letter.put(self._letter(lease, why), timeout=0)
             except BaseException as error:
                 lib.ipcr_lease_keep(self._handle, lease, why)
-                if isinstance(error, Full):
+                if isinstance(error, (Full, errors.ClosedError, errors.OutOfSharedMemoryError)):
                     return  # tried again at the next call
-                raise
+                if not isinstance(error, Exception):
+                    raise
+                continue  # too large, say: it stays here, and is listed
             lib.ipcr_lease_bury(self._handle, lease)
         self._seen_returns = returns
 
@@ -623,8 +631,13 @@ class ReliableQueue(QueueHandle, Generic[_T]):
 
     def _letter(self, lease: Any, why: int) -> DeadLetter:
         result = lease.length | (lease.info >> 32 & 0xFF) << ENCODING_SHIFT | (lease.skew // 8) << SKEW_SHIFT
-        message = self._decode(ffi.buffer(lease.payload, lease.length), result)
-        return DeadLetter(message, lease.id, _REASONS.get(why, "unknown"), lease.deliveries, self.name)
+        reason, memory = _REASONS.get(why, "unknown"), ffi.buffer(lease.payload, lease.length)
+        try:
+            message = self._decode(memory, result)
+        except Exception as error:  # perhaps that is why it was given up
+            message = bytes(memory)
+            reason = f"{reason}; can't be decoded here: {type(error).__name__}: {str(error)[:200]}"
+        return DeadLetter(message, lease.id, reason, lease.deliveries, self.name)
 
     def dead_letters(self) -> list[DeadLetter]:
         """The messages that were given up and are kept here, oldest first."""
@@ -645,7 +658,8 @@ class ReliableQueue(QueueHandle, Generic[_T]):
         Raises:
           LookupError: no message of that id is kept here.
         """
-        found = self._next_kept(arguments.integer(id, "id") - 1)
+        after = arguments.integer(id, "id") - 1
+        found = self._next_kept(after) if after >= 0 else None
         if found is None or found[0].id != id:
             if found is not None:
                 lib.ipcr_lease_keep(self._handle, *found)

@@ -100,6 +100,7 @@ class QueueHandle:
     )  # fmt: skip
 
     _kind: ClassVar[str]
+    _what_became: ClassVar[str] = "it was dropped"  # of a message that can't be decoded
 
     _segment: Segment
     _handle: Any
@@ -335,13 +336,13 @@ class QueueHandle:
         if encoding not in encodings.NAMES:
             raise errors.RefusedEncodingError(
                 f"{self}: a message of {size} bytes has encoding number {encoding}, which this release can't decode; "
-                "it was dropped.  Use the same release on both sides"
+                f"{self._what_became}.  Use the same release on both sides"
             )
         if not self._accept >> encoding & 1:
             accepted = ", ".join(repr(kind) for kind in arguments.accepted(self._accept))
             raise errors.RefusedEncodingError(
                 f"{self}: a message of {size} bytes has encoding {encodings.NAMES[encoding]!r}, and accept= allows "
-                f"{accepted}; it was dropped"
+                f"{accepted}; {self._what_became}"
             )
         return encodings.decode(encoding, memory, size, 8 * (result >> SKEW_SHIFT & 7))
 
