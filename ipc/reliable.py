@@ -124,7 +124,7 @@ class Receipt:
 class Delivery(Generic[_T]):
     """One message, leased to this process.  As a context manager it acks on success and nacks on an exception."""
 
-    __slots__ = ("_handle", "_lease", "_message", "_queue", "_result", "_state")
+    __slots__ = ("_handle", "_lease", "_lent", "_message", "_queue", "_result", "_state")
 
     def __init__(self, queue: ReliableQueue[_T], lease: Any, result: int, message: Any) -> None:
         self._queue = queue
@@ -133,6 +133,7 @@ class Delivery(Generic[_T]):
         self._result = result
         self._message = message
         self._state = _HELD
+        self._lent = 0  # views
 
     @property
     def message(self) -> _T:
@@ -161,7 +162,15 @@ class Delivery(Generic[_T]):
         if self._state == _ENDED:
             raise errors.LeaseLostError(f"{self._queue}: message {self.id} was viewed only, and is done with")
         size = self._result & LENGTH
-        self._message = self._queue._decode(ffi.buffer(self._lease.payload, size), self._result)
+        message = self._queue._decode(ffi.buffer(self._lease.payload, size), self._result)
+        self._must_be_ours()  # still: nobody has written there meanwhile
+        self._message = message
+
+    def _must_be_ours(self) -> None:
+        """Closing has given back what the handle held, and a forked child has nothing of its parent's."""
+        status = lib.ipcr_lease_extend(self._handle, self._lease, 0)
+        if status != _OK:
+            self._end(status)
 
     def _end(self, status: int) -> None:
         if status == lib.IPCR_LEASE_LOST:
@@ -180,6 +189,10 @@ class Delivery(Generic[_T]):
         if self._state == _ENDED:
             raise errors.LeaseLostError(f"{self._queue}: message {self.id} was acknowledged or returned already")
 
+    def _must_not_be_lent(self) -> None:
+        if self._lent:
+            raise errors.BusyError(f"{self._queue}: message {self.id} is looked at; end the `with` of its view() first")
+
     def ack(self) -> None:
         """Done with it: it is delivered to nobody any more.
 
@@ -188,6 +201,7 @@ class Delivery(Generic[_T]):
         """
         if self._state != _HELD or self._message is _UNREAD:
             self._must_be_held()
+            self._must_not_be_lent()
             if self._state != _VIEWED:
                 self._decode()  # `message` stays readable
         queue = self._queue
@@ -205,6 +219,7 @@ class Delivery(Generic[_T]):
           LeaseLostError: as `ack`.
         """
         self._must_be_held()
+        self._must_not_be_lent()
         delay_ns = arguments.delay_ns(delay)
         self._end(lib.ipcr_lease_nack(self._handle, self._lease, delay_ns))
 
@@ -236,8 +251,15 @@ class Delivery(Generic[_T]):
         encoding = (self._result >> ENCODING_SHIFT) & 0xFF
         if encoding not in _VIEWABLE:
             raise TypeError(f"{self._queue}: message {self.id} is a pickle; only bytes and arrays can be viewed")
+        self._must_be_ours()
         self._state = _VIEWED
-        yield from self._lend(encoding)
+        self._lent += 1
+        self._queue._lent += 1
+        try:
+            yield from self._lend(encoding)
+        finally:
+            self._lent -= 1
+            self._queue._lent -= 1
 
     def _lend(self, encoding: int) -> Iterator[Any]:
         from ipc._core.lending import Loan
@@ -295,7 +317,7 @@ class ReliableQueue(QueueHandle, Generic[_T]):
     Shared by processes and threads alike; goes to children as a `Process` argument, or by fork.
     """
 
-    __slots__ = ("_dead_letter", "_free_again", "_holding", "_lease_ns", "_prefetch", "_seen_returns")
+    __slots__ = ("_dead_letter", "_free_again", "_holding", "_lease_ns", "_lent", "_prefetch", "_seen_returns")
 
     _kind = "reliable queue"
     _what_became = "it was given back"
@@ -390,8 +412,15 @@ class ReliableQueue(QueueHandle, Generic[_T]):
         self._dead_letter, self._prefetch = state
         self._lease_ns = int(self._options().lease_ns)
         self._holding = 0
+        self._lent = 0  # views
         self._free_again = threading.Condition()
         self._seen_returns = 0
+
+    def _after_fork(self) -> None:
+        """A child holds none of what its parent holds."""
+        super()._after_fork()
+        self._holding = self._lent = 0
+        self._free_again = threading.Condition()
 
     def _state(self) -> tuple[ReliableQueue[Any] | None, int]:
         return self._dead_letter, self._prefetch
@@ -573,6 +602,18 @@ class ReliableQueue(QueueHandle, Generic[_T]):
                 lost.append(delivery.id)
         if lost:
             raise errors.LeaseLostError(f"{self}: the leases on messages {lost} were over; all others are acknowledged")
+
+    def close(self) -> None:
+        """Give up this handle: what it holds goes back to the queue, for others.  Closing twice is fine.
+
+        May come from any thread: a call that is blocked in another one ends with ClosedError.
+
+        Raises:
+          BusyError: a message is being looked at.
+        """
+        if self._lent:
+            raise errors.BusyError(f"{self} has a message that is looked at; end the `with` of its view() first")
+        super().close()
 
     # --- how many may be held -------------------------------------------------------------------------------------
 
