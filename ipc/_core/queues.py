@@ -247,23 +247,28 @@ class QueueHandle:
 
     def _take_lane(self) -> bool:
         """A lane for this process; False when it has some, and there are no more."""
-        status = lib.ipcr_queue_take_lane(self._handle, False)
-        if status == lib.IPCR_NOT_FOUND:  # a new one, if there is memory for it
-            from ipc._core import footprint
+        try:
+            status = lib.ipcr_queue_take_lane(self._handle, False)
+            if status == lib.IPCR_NOT_FOUND:  # a new one, if there is memory for it
+                from ipc._core import footprint
 
-            capacity = self._segment.capacity
-            needed = int(lib.ipcr_lane_footprint(self._options().slots, capacity))
-            footprint.require(needed, self._segment.directory, f"a lane of capacity {capacity} of {self}")
-            status = lib.ipcr_queue_take_lane(self._handle, True)
-        if status == lib.IPCR_TAKEN:
+                capacity = self._segment.capacity
+                needed = int(lib.ipcr_lane_footprint(self._options().slots, capacity))
+                footprint.require(needed, self._segment.directory, f"a lane of capacity {capacity} of {self}")
+                status = lib.ipcr_queue_take_lane(self._handle, True)
+            if status != lib.IPCR_TAKEN:
+                check(status, str(self))
+                return True
+        except errors.OutOfSharedMemoryError:
             if lib.ipcr_queue_has_lane(self._handle):
                 return False
-            raise errors.TooManyParticipantsError(
-                f"{self}: all {self._lanes()} lanes are in use by processes that put and are alive; "
-                f"make it with a larger lanes= (at most {lib.IPCR_MOST_LANES})"
-            )
-        check(status, str(self))
-        return True
+            raise
+        if lib.ipcr_queue_has_lane(self._handle):
+            return False
+        raise errors.TooManyParticipantsError(
+            f"{self}: all {self._lanes()} lanes are in use by processes that put and are alive; "
+            f"make it with a larger lanes= (at most {lib.IPCR_MOST_LANES})"
+        )
 
     def _options(self) -> Any:
         out = ffi.new("struct ipcr_queue_options *")
