@@ -158,11 +158,11 @@ class QueueHandle:
 
     def _leave(self) -> None:
         open_queues.discard(self)
+        parcels.sweep()  # first: what children have got by now would hold the name
         with contextlib.suppress(AttributeError, errors.ClosedError):  # another thread was faster
             lib.ipcr_queue_close(self._handle)
             del self._segment, self._handle  # the process leaves the queue with its last handle
         self._inbox = None
-        parcels.sweep()
 
     def __getattr__(self, attribute: str) -> NoReturn:
         """What close() has taken away is missed by whoever is about to use it."""
