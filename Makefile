@@ -192,6 +192,7 @@ CRASH_OUT    ?= build/crash
 CRASH_OPT    ?= -O2
 CRASH_FLAGS   = $(STRICT:-Inative=-I$(CRASH_NATIVE)) -Itests/native $(CRASH_OPT)
 CRASH_MAINS  := every_instruction kill_points
+CRASH_WRAP    = -Wl,--wrap=ipcr_os_open_nameless,--wrap=ipcr_os_now_ns,--wrap=ipcr_os_futex_wait
 CRASH_CORE    = $(CORE:native/%.c=$(CRASH_OUT)/native/%.o)
 CRASH_ROOMS   = $(filter-out $(CRASH_MAINS:%=tests/crash/%.c),$(sort $(wildcard tests/crash/*.c)))
 CRASH_ALL     = $(wildcard $(CRASH_NATIVE)/*.h tests/native/*.h tests/crash/*.h)
@@ -205,7 +206,7 @@ $(CRASH_OUT)/%.o: tests/crash/%.c $(CRASH_ALL) | preflight
 	@$(CC) $(CRASH_FLAGS) -c $< -o $@
 
 $(CRASH_MAINS:%=$(CRASH_OUT)/%): %: %.o $(CRASH_ROOMS:tests/crash/%.c=$(CRASH_OUT)/%.o) $(CRASH_CORE)
-	@$(CC) $^ -Wl,-z,now,--wrap=ipcr_os_open_nameless -lpthread -o $@
+	@$(CC) $^ -Wl,-z,now $(CRASH_WRAP) -lpthread -o $@
 
 crash: $(CRASH_MAINS:%=$(CRASH_OUT)/%) ## kill operations at every instruction and every system call
 	@$(CRASH_OUT)/every_instruction $(ARGS)

@@ -44,6 +44,8 @@ struct start {
 };
 
 struct stage;
+struct play;
+struct queue_shape;
 
 struct operation {
     const char *name;
@@ -53,6 +55,8 @@ struct operation {
     uint64_t capacity;
     uint64_t messages; /* that it sends, or takes */
     int ways;          /* of going on from a state, each checked on a copy of its own; 0 is 1 */
+    const struct queue_shape *shape; /* of queues; else NULL */
+    void (*plan)(struct stage *s);   /* of queues: see queue_ledger.h */
     void (*prepare)(struct stage *s);
     void (*approach)(struct stage *s);
     int64_t (*operate)(struct stage *s);
@@ -87,7 +91,10 @@ struct stage {
     struct living living[MOST_LIVING];
     int living_count;
 
-    struct ipcr_end *end; /* the victim's, made by approach */
+    struct play *play;            /* of queues: who is on the stage, and what they do (queue_ledger.h) */
+
+    struct ipcr_end *end;     /* the victim's, made by approach */
+    struct ipcr_queue *queue; /* the same of a queue */
 
     /* the ledger: messages are numbered from 0, as the segment counts them */
     uint64_t first; /* number of the first that is unread at the start */
@@ -108,7 +115,7 @@ struct stage {
 
 /* Tables, ended by one without a name. */
 extern const struct operation sending_operations[], receiving_operations[], parts_operations[], end_operations[],
-    name_operations[];
+    name_operations[], putting_operations[], taking_operations[], lease_operations[], repair_operations[];
 
 #define STARTS(list) .starts = (list), .starts_count = sizeof(list) / sizeof(list)[0]
 

@@ -1,5 +1,6 @@
 /* state.c - see state.h. */
 #include "state.h"
+#include "lanes.h"
 #include "naming.h"
 
 #include <dirent.h>
@@ -187,15 +188,36 @@ static int copy_file(const struct file *f, const char *copy_dir)
     return fd;
 }
 
+static void lead_ring_to(struct ipcr_segment *segment, int fd)
+{
+    uint8_t *base = (uint8_t *)segment->header;
+    CHECK_IS(ipcr_os_map(base, fd, 0, segment->header_bytes + segment->capacity), IPCR_OK);
+    CHECK_IS(ipcr_os_map(segment->data + segment->capacity, fd, segment->header_bytes, segment->capacity), IPCR_OK);
+}
+
+static void lead_lanes_to(struct ipcr_segment *segment, int fd)
+{
+    const uint64_t bytes = ipcr_lane_footprint(segment->options.slots, segment->capacity);
+    CHECK_IS(ipcr_os_map((uint8_t *)segment->header, fd, 0, segment->header_bytes), IPCR_OK);
+    for (uint32_t i = 0; i < segment->lanes; i++) {
+        const struct ipcr_lane *lane = &segment->lane[i];
+        const uint64_t offset = segment->header_bytes + i * bytes;
+        if (load_acquire32(&lane->mapped) == 0)
+            continue;
+        CHECK_IS(ipcr_os_map((uint8_t *)lane->slots, fd, offset, bytes), IPCR_OK);
+        CHECK_IS(ipcr_os_map(lane->data + segment->capacity, fd, offset + bytes - segment->capacity,
+                             segment->capacity),
+                 IPCR_OK);
+    }
+}
+
 /* The handle goes on, at the same addresses, over another inode: whatever points into the mapping, and all that
  * the living remember, stays as it is. */
 static void lead_to(struct ipcr_segment *segment, int fd)
 {
     struct ipcr_file_facts facts;
-    uint8_t *base = (uint8_t *)segment->header;
     CHECK_IS(ipcr_os_facts(fd, &facts), IPCR_OK);
-    CHECK_IS(ipcr_os_map(base, fd, 0, segment->header_bytes + segment->capacity), IPCR_OK);
-    CHECK_IS(ipcr_os_map(segment->data + segment->capacity, fd, segment->header_bytes, segment->capacity), IPCR_OK);
+    (segment->lane != NULL ? lead_lanes_to : lead_ring_to)(segment, fd);
     CHECK(dup3(fd, segment->fd, O_CLOEXEC) == segment->fd);
     segment->id = facts.id;
 }

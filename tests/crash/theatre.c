@@ -1,5 +1,6 @@
 /* theatre.c - see theatre.h. */
 #include "theatre.h"
+#include "queue_ledger.h"
 #include "state.h"
 #include "step.h"
 
@@ -7,7 +8,8 @@
 #include <sys/stat.h>
 
 const struct operation *const all_rooms[] = { sending_operations, receiving_operations, parts_operations,
-                                              end_operations, name_operations, NULL };
+                                              end_operations, name_operations, putting_operations,
+                                              taking_operations, lease_operations, repair_operations, NULL };
 const struct operation *const rooms_with_system_calls[] = { end_operations, name_operations, NULL };
 
 static char base[DIR_ROOM / 2];
@@ -84,6 +86,8 @@ void stage_end(struct stage *s)
 {
     if (s->peer != NULL)
         finish(s->peer, false);
+    if (s->play != NULL)
+        play_end(s);
     if (s->segment != NULL)
         ipcr_segment_release(s->segment);
     copy_remove(s->dir);

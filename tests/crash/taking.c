@@ -1,0 +1,145 @@
+/* taking.c - a consumer dies: finding a message, leasing it, and at most once, copying and acknowledging it.
+ *
+ * What it has acknowledged is in the hand of its caller, which the check can see; everything else goes to somebody who
+ * lives, with the number of leases that were granted.
+ */
+#include "queue_scenes.h"
+
+enum { IN_A_ROW = 3 };
+
+static int64_t got(int64_t rc)
+{
+    CHECK(rc >= 0 || rc == IPCR_EMPTY);
+    return rc >= 0;
+}
+
+static int64_t get_one(struct stage *s)
+{
+    struct ipcr_lease lease;
+    return got(ipcr_queue_get(s->queue, (char *)s->between->hand, HAND_BYTES, &lease));
+}
+
+static int64_t get_many(struct stage *s)
+{
+    int64_t results[IN_A_ROW];
+    const int64_t done = ipcr_queue_get_many(s->queue, (char *)s->between->hand, HAND_BYTES, results, IN_A_ROW);
+    return done == IPCR_EMPTY ? 0 : done;
+}
+
+static int64_t lease_one(struct stage *s)
+{
+    struct ipcr_lease lease;
+    return got(ipcr_queue_lease(s->queue, 0, &lease));
+}
+
+static int64_t lease_copy_ack(struct stage *s)
+{
+    struct ipcr_lease lease;
+    if (got(ipcr_queue_lease(s->queue, UINT64_C(1000000000000), &lease)) == 0)
+        return 0;
+    CHECK_IS(ipcr_lease_copy(s->queue, &lease, (char *)s->between->hand), IPCR_OK);
+    CHECK_IS(ipcr_lease_ack(s->queue, &lease), IPCR_OK);
+    return 1;
+}
+
+/* A process's whole life. */
+static int64_t attach_and_get(struct stage *s)
+{
+    struct ipcr_segment *segment;
+    int fd;
+    CHECK_IS(ipcr_os_reopen(s->segment->fd, s->segment->id, &fd), IPCR_OK);
+    CHECK_IS(ipcr_segment_attach(fd, NULL, "ipc:test", 0, true, &segment), IPCR_OK);
+    CHECK_IS(ipcr_queue_open(segment, 0, &s->queue), IPCR_OK);
+    const int64_t result = get_one(s);
+    ipcr_queue_free(s->queue);
+    ipcr_segment_release(segment);
+    return result;
+}
+
+/* --- what they will do -------------------------------------------------------------------------------------------- */
+
+static void plan_begin(struct stage *s)
+{
+    will_register(s);
+    will_repair(s, true);
+}
+
+static void plan_lease(struct stage *s)
+{
+    plan_begin(s);
+    s->play->promised = will_lease(s, NEVER) != NONE;
+}
+
+static void plan_get(struct stage *s, int64_t most, enum date until)
+{
+    plan_begin(s);
+    for (uint32_t n; s->play->promised < most && (n = will_lease(s, until)) != NONE; s->play->promised++)
+        will_ack(s, n, true);
+}
+
+static void plan_one(struct stage *s) { plan_get(s, 1, NEVER); }
+static void plan_many(struct stage *s) { plan_get(s, IN_A_ROW, NEVER); }
+static void plan_one_for_a_time(struct stage *s) { plan_get(s, 1, LATER); }
+
+/* --- where -------------------------------------------------------------------------------------------------------- */
+
+#define COUNTERS(scene)                                                                                       \
+    { "at lap 2^19", UINT64_C(524288) * 4 - 4 - 6, scene }, { "sequences pass 2^64", UINT64_C(0) - 4 - 6, scene }
+
+static const struct start at_most_once[] = {
+    { "no message", 0, NO_MESSAGE },
+    { "one message", 0, ONE_READY },
+    { "full", 0, LANE_FULL },
+    { "two lanes", 0, TWO_LANES },
+    { "behind one that is held", 0, BEHIND_HELD },
+    { "behind one that is done with", 0, OVER_DONE },
+    { "laps behind", 0, LAPPED },
+    { "a dead man's number", 0, DEAD_NUMBER },
+    { "a dead man", 0, DEAD_TO_BURY },
+    { "two dead men", 0, TWO_DEAD },
+    { "a dead man, half buried", 0, HALF_BURIED },
+    { "a dead man, nearly buried", 0, BURIED_BUT_ONE_WORD },
+    { "the first is delayed", 0, DELAYED },
+    { "the first one's time is over", 0, PERISHED },
+    COUNTERS(LANE_FULL),
+};
+static const struct start at_least_once[] = {
+    { "no message", 0, NO_MESSAGE },
+    { "full", 0, LANE_FULL },
+    { "two lanes", 0, TWO_LANES },
+    { "behind one that is done with", 0, OVER_DONE },
+    { "laps behind", 0, LAPPED },
+    { "a dead man's number", 0, DEAD_NUMBER },
+    { "two dead men", 0, TWO_DEAD },
+    { "leases that ran out", 0, RAN_OUT },
+    { "the first is delayed", 0, DELAYED },
+    { "the first one's time is over", 0, PERISHED },
+    { "the first was delivered too often", 0, EXHAUSTED },
+    { "two are kept", 0, KEPT },
+    COUNTERS(LANE_FULL),
+};
+static const struct start some[] = {
+    { "no message", 0, NO_MESSAGE },
+    { "two lanes", 0, TWO_LANES },
+    { "a dead man's number", 0, DEAD_NUMBER },
+};
+
+static const struct queue_shape once = { IPCR_KIND_QUEUE, 2, 4, 0, 0 };
+static const struct queue_shape again = { IPCR_KIND_RELIABLE, 2, 4, 3, 0 };
+
+#define CONSUMER                                                                                              \
+    .capacity = SMALLEST, .ways = WAYS_OF_QUEUES, .prepare = prepare_queue, .observe = observe_repairing,         \
+    .check = check_queue
+
+const struct operation taking_operations[] = {
+    { .name = "get", CONSUMER, STARTS(at_most_once), .shape = &once, .plan = plan_one, .approach = open_queue,
+      .operate = get_one },
+    { .name = "get-many", CONSUMER, STARTS(at_most_once), .shape = &once, .plan = plan_many, .approach = open_queue,
+      .operate = get_many },
+    { .name = "lease", CONSUMER, STARTS(at_least_once), .shape = &again, .plan = plan_lease, .approach = open_queue,
+      .operate = lease_one },
+    { .name = "lease-copy-ack", CONSUMER, STARTS(at_least_once), .shape = &again, .plan = plan_one_for_a_time,
+      .approach = open_queue, .operate = lease_copy_ack },
+    { .name = "attach-and-get", CONSUMER, STARTS(some), .shape = &once, .plan = plan_one, .operate = attach_and_get },
+    { .name = NULL },
+};
