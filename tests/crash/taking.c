@@ -21,8 +21,11 @@ static int64_t get_one(struct stage *s)
 
 static int64_t get_many(struct stage *s)
 {
+    struct ipcr_lease leases[IN_A_ROW];
     int64_t results[IN_A_ROW];
-    const int64_t done = ipcr_queue_get_many(s->queue, (char *)s->between->hand, HAND_BYTES, results, IN_A_ROW);
+    const int64_t done = ipcr_queue_lease_many(s->queue, (char *)s->between->hand, HAND_BYTES, leases, results, IN_A_ROW);
+    if (done > 0)
+        CHECK_IS(ipcr_lease_end_many(s->queue, leases, (uint64_t)done, (uint64_t)done), done);
     return done == IPCR_EMPTY ? 0 : done;
 }
 
@@ -70,11 +73,15 @@ static void plan_lease(struct stage *s)
     s->play->promised = will_lease(s, NEVER) != NONE;
 }
 
+/* All are leased before the first is acknowledged. */
 static void plan_get(struct stage *s, int64_t most, enum date until)
 {
+    uint32_t held[IN_A_ROW], n;
     plan_begin(s);
-    for (uint32_t n; s->play->promised < most && (n = will_lease(s, until)) != NONE; s->play->promised++)
-        will_ack(s, n, true);
+    while (s->play->promised < most && (n = will_lease(s, until)) != NONE)
+        held[s->play->promised++] = n;
+    for (int64_t i = 0; i < s->play->promised; i++)
+        will_ack(s, held[i], true);
 }
 
 static void plan_one(struct stage *s) { plan_get(s, 1, NEVER); }
