@@ -117,5 +117,6 @@ def test_nothing_is_left_in_shared_memory_even_when_a_run_is_stopped() -> None:
 
 
 @pytest.mark.stress
+@pytest.mark.timeout(0)  # six builds, and a real death for every state
 def test_under_every_compiler_and_optimisation() -> None:
     make("crash-long")
