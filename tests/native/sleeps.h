@@ -96,7 +96,7 @@ static inline void wait_until_asleep(uint32_t n)
 enum { MOST_THREADS = 8 };
 
 struct team {
-    struct ipcr_queue *queue;
+    struct ipcr_queue *queue, *own[3];
     pthread_t threads[MOST_THREADS];
     int n;
     uint64_t messages;

@@ -16,7 +16,9 @@ struct turnstile {
 static bool has_token(const void *what)
 {
     const struct turnstile *t = what;
-    return load_acquire64(&t->tokens) != 0 || load_acquire64(&t->taken) == t->all;
+    const bool found = load_acquire64(&t->tokens) != 0 || load_acquire64(&t->taken) == t->all;
+    shake(); /* so that much happens between a look and a sleep */
+    return found;
 }
 
 static bool take_token(struct turnstile *t)
@@ -94,6 +96,13 @@ static void a_gate_opened_wide_wakes_all_also_when_its_word_says_none(void)
 
 /* --- what concerns all --------------------------------------------------------------------------------------------- */
 
+/* As it is between the waking of one and its setting the word again. */
+static void say_nobody_sleeps(ipcr_word32 *parked)
+{
+    CHECK(ipcr_gate_is_armed(parked));
+    store_relaxed32(parked, load_relaxed32(parked) + 1);
+}
+
 static void *get_until_closed(void *arg)
 {
     struct team *t = arg;
@@ -113,7 +122,9 @@ static void close_wakes_every_thread_of_the_handle_whatever_else_happens(void)
         without_time();
         start(&t, 4, get_until_closed);
         wait_until_asleep(4);
-        for (int i = 0; i < round % 3; i++)
+        if (round % 4 == 3)
+            say_nobody_sleeps(&q->header->consumers_parked);
+        for (int i = 0; i < round % 4 % 3; i++)
             put(q, 0); /* wakes one, whose word says none until it runs */
         ipcr_queue_close(t.queue);
         finish(&t);
@@ -157,6 +168,8 @@ static void shutdown_wakes_everybody_whatever_else_happens(void)
         without_time();
         start(&t, 3, round % 3 == 0 ? put_until_shut : get_until_shut);
         wait_until_asleep(3);
+        if (round % 3 == 2)
+            say_nobody_sleeps(&q->header->consumers_parked);
         if (round % 3 == 1)
             put(q, 0);
         else if (round % 3 == 0)
@@ -262,7 +275,8 @@ int main(void)
     check_begin();
     sleeps_begin();
     run("no token is left while somebody sleeps", no_token_is_left_while_somebody_sleeps);
-    run("a gate opened wide wakes all, also when its word says none", a_gate_opened_wide_wakes_all_also_when_its_word_says_none);
+    run("a gate opened wide wakes all, also when its word says none",
+        a_gate_opened_wide_wakes_all_also_when_its_word_says_none);
     run("close wakes every thread of the handle, whatever else happens",
         close_wakes_every_thread_of_the_handle_whatever_else_happens);
     run("shutdown wakes everybody, whatever else happens", shutdown_wakes_everybody_whatever_else_happens);

@@ -227,6 +227,25 @@ static void whoever_copies_when_the_handle_was_closed_gets_no_other_messages_byt
     finish_queue(q);
 }
 
+/* The same between taking a lease and reading what belongs to it. */
+static void whoever_was_stopped_just_after_taking_a_lease_does_not_call_the_queue_corrupt(void)
+{
+    const struct ipcr_queue_options shortest = { .slots = 2 };
+    struct ipcr_queue *q = handle_on(queue_of(IPCR_KIND_RELIABLE, 1, &shortest, 0)), *slow = handle_on(q->segment);
+    struct ipcr_lease l;
+    put(q, 1);
+    struct ipcr_lease late = leased(slow, SECONDS(30), 1, 1);
+    let_it_run_out(q, &late);
+    repair(q);
+    for (uint64_t i = 1; i < 5; i++) {
+        check_gets(q, i);
+        put(q, i + 1);
+    }
+    CHECK_IS(ipcr_queue_describe(slow, late.lane, late.sequence, late.held, &l), IPCR_LEASE_LOST);
+    ipcr_queue_free(slow);
+    finish_queue(q);
+}
+
 /* What the clock of 24 bits can't tell is shortened, and never over at once. */
 static void times_beyond_the_clock_are_long(void)
 {
@@ -424,6 +443,8 @@ int main(void)
     run("requeuing what is not ours any more changes nothing", requeuing_what_is_not_ours_any_more_changes_nothing);
     run("whoever copies when the handle was closed gets no other message's bytes",
         whoever_copies_when_the_handle_was_closed_gets_no_other_messages_bytes);
+    run("whoever was stopped just after taking a lease does not call the queue corrupt",
+        whoever_was_stopped_just_after_taking_a_lease_does_not_call_the_queue_corrupt);
     run("times beyond the clock are long", times_beyond_the_clock_are_long);
     run("a message delivered too often is kept and not delivered",
         a_message_delivered_too_often_is_kept_and_not_delivered);

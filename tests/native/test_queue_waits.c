@@ -68,6 +68,44 @@ static void nobody_sleeps_on_when_both_the_lane_and_the_queue_are_full(void)
     check_nobody_is_left(&tight, 3, 2);
 }
 
+static void *get_one(void *arg)
+{
+    struct team *t = arg;
+    uint64_t number;
+    CHECK_IS(get_waiting(t->own[next_of(&t->taken) % 3], &number), IPCR_OK);
+    return NULL; /* its handle stays: a close would wake the others */
+}
+
+/* Nobody comes back who could take what others were not woken for. */
+static void as_many_as_there_are_messages_wake_up(void)
+{
+    for (int round = 0; round < FEWER(500, 60); round++) {
+        struct team t = { .queue = handle_on(queue_of(IPCR_KIND_QUEUE, 4, &(struct ipcr_queue_options){ .maxsize = 0 }, 0)) };
+        char bytes[6 * 24] = { 0 };
+        uint64_t lengths[6], infos[6] = { 0 };
+        for (int i = 0; i < 6; i++) {
+            lengths[i] = 24;
+            stamp((uint8_t *)bytes + (size_t)i * 24, 24, 0);
+        }
+        CHECK_IS(ipcr_queue_take_lane(t.queue, true), IPCR_OK);
+        for (int i = 0; i < 3; i++)
+            t.own[i] = handle_on(t.queue->segment);
+        without_time();
+        start(&t, 6, get_one);
+        if (round % 4 != 0)
+            wait_until_asleep(6);
+        for (int i = 0; round % 2 == 0 && i < 6; i++)
+            put(t.queue, 0);
+        if (round % 2 != 0)
+            CHECK_IS(ipcr_queue_put_many(t.queue, bytes, lengths, infos, 6, 0, NULL), 6);
+        finish(&t);
+        with_time();
+        for (int i = 0; i < 3; i++)
+            ipcr_queue_free(t.own[i]);
+        finish_queue(t.queue);
+    }
+}
+
 /* --- the ends of messages --------------------------------------------------------------------------------------------------- */
 
 static void *put_and_wait_for_the_ack(void *arg)
@@ -160,6 +198,7 @@ int main(void)
     run("nobody sleeps on in a queue of at most two messages", nobody_sleeps_on_in_a_queue_of_at_most_two_messages);
     run("nobody sleeps on when both the lane and the queue are full",
         nobody_sleeps_on_when_both_the_lane_and_the_queue_are_full);
+    run("as many as there are messages wake up", as_many_as_there_are_messages_wake_up);
     run("every receipt is told, however many threads wait", every_receipt_is_told_however_many_threads_wait);
     run("whoever joins is told when all is finished", whoever_joins_is_told_when_all_is_finished);
     return check_finish();
