@@ -114,6 +114,15 @@ static inline int try_get(struct ipcr_queue *q, uint64_t *number)
     return rc;
 }
 
+/* As many as fit into the memory; acknowledged. */
+static inline int64_t get_many(struct ipcr_queue *q, char *out, uint64_t room, int64_t *results, uint64_t most)
+{
+    struct ipcr_lease leases[64];
+    CHECK(most <= 64);
+    const int64_t n = ipcr_queue_lease_many(q, out, room, leases, results, most);
+    return n <= 0 ? n : (int64_t)ipcr_lease_end_many(q, leases, (uint64_t)n, (uint64_t)n);
+}
+
 static inline void check_gets(struct ipcr_queue *q, uint64_t number)
 {
     uint64_t got = 0;

@@ -234,9 +234,9 @@ static void a_message_too_long_for_the_rest_of_a_batch_is_not_counted_as_deliver
     int64_t results[8];
     CHECK_IS(put_with(q, 1, 100, 0, NULL), IPCR_OK);
     CHECK_IS(put_with(q, 2, 500, 0, NULL), IPCR_OK);
-    CHECK_IS(ipcr_queue_get_many(q, bytes, sizeof bytes, results, 8), 1);
+    CHECK_IS(get_many(q, bytes, sizeof bytes, results, 8), 1);
     CHECK(is_stamped((const uint8_t *)bytes, 100, 1));
-    CHECK_IS(ipcr_queue_get_many(q, bytes, 100, results, 8), IPCR_TOO_LARGE);
+    CHECK_IS(get_many(q, bytes, 100, results, 8), IPCR_TOO_LARGE);
     CHECK_IS(totals(q->segment).delivered, 1);
     leased(q, 0, 2, 1);
     CHECK_IS(totals(q->segment).redelivered, 0);

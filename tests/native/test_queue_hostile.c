@@ -213,7 +213,7 @@ static void do_everything(struct ipcr_queue *q, uint64_t *random, int steps)
         case 4: CHECK_NAMED(n == 0 ? 0 : ipcr_lease_ack(q, &l[(n - 1) % 4])); break;
         case 5: CHECK_NAMED(n == 0 ? 0 : ipcr_lease_nack(q, &l[(n - 1) % 4], choice % 2 * SECONDS(1))); break;
         case 6: CHECK_NAMED(n == 0 ? 0 : ipcr_lease_requeue(q, &l[(n - 1) % 4])); break;
-        case 7: CHECK_NAMED(ipcr_queue_get_many(q, bytes, sizeof bytes, results, 1 + choice % 16)); break;
+        case 7: CHECK_NAMED(get_many(q, bytes, sizeof bytes, results, 1 + choice % 16)); break;
         case 8: CHECK_NAMED(ipcr_queue_next_kept(q, choice % 3, &l[n++ % 4], &why)); break;
         case 9: CHECK_NAMED(ipcr_queue_wait_for_message(q, now_ns() + 1000)); break;
         case 10: CHECK_NAMED(ipcr_queue_wait_for_room(q, 100, now_ns() + 1000)); break;

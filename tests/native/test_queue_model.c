@@ -95,11 +95,7 @@ static void step_lease(struct program *g)
     const uint32_t handle = (uint32_t)choose(g, HANDLES);
     struct ipcr_queue *q = g->handles[handle];
     struct ipcr_lease l;
-    struct message *m;
-    while ((m = next_message(g)) != NULL && m->expired) { /* met by the scan, and kept */
-        m->phase = IPCR_KEPT;
-        m->why = IPCR_KEPT_EXPIRED;
-    }
+    struct message *m = next_message(g);
     const int rc = try_lease(q, choose(g, 2) * SECONDS(30), &l);
     CHECK_IS(rc, m == NULL ? IPCR_EMPTY : IPCR_OK);
     if (m == NULL)
@@ -244,6 +240,23 @@ static void step_close(struct program *g)
     }
 }
 
+/* What has expired may be noticed at any call: let it be noticed now. */
+static void notice_what_expired(struct program *g)
+{
+    bool any = false;
+    for (uint64_t i = 0; i < g->count; i++) {
+        struct message *m = &g->messages[i];
+        if (m->phase != IPCR_READY || !m->expired)
+            continue;
+        any = true;
+        m->phase = IPCR_KEPT;
+        m->why = IPCR_KEPT_EXPIRED;
+        m->delayed = false;
+    }
+    if (any)
+        repair(g->handles[choose(g, HANDLES)]);
+}
+
 /* --- after every step ------------------------------------------------------------------------------------------------------------ */
 
 static void check_counts(const struct program *g)
@@ -303,6 +316,7 @@ static void run_program(uint64_t seed, uint64_t steps, uint64_t start)
             step_close(&g);
         else if (choose(&g, 4) == 0)
             step_purge(&g);
+        notice_what_expired(&g);
         check_counts(&g);
     }
     for (int i = 0; i < HANDLES; i++)

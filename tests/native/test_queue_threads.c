@@ -197,7 +197,7 @@ static void *take_singly_and_in_batches(void *arg)
     while (load_acquire64(&t->acknowledged) < TEAM * EACH) {
         int64_t n = 1;
         if (random_next(&random) % 4 == 0) {
-            n = ipcr_queue_get_many(q, bytes, sizeof bytes, results, 8);
+            n = get_many(q, bytes, sizeof bytes, results, 8);
             CHECK(n > 0 || n == IPCR_EMPTY || n == IPCR_AGAIN);
         } else {
             const int rc = try_get(q, &number);
