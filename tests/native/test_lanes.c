@@ -122,6 +122,57 @@ static void every_length_and_order_of_acks_keeps_payloads_apart(void)
     finish_queue(q);
 }
 
+enum { PIECES = 3 };
+
+static int put_in_pieces(struct ipcr_queue *q, uint64_t number)
+{
+    static uint8_t bytes[PIECES][LANE];
+    struct ipcr_piece pieces[PIECES];
+    struct ipcr_put to_put = { .info = IPCR_INFO(number, IPCR_PICKLE_BUFFERS) };
+    for (uint64_t i = 0; i < PIECES; i++) {
+        const uint64_t length = mixed(number * PIECES + i) % (number % 4 == 0 ? 900 : 80);
+        pieces[i] = (struct ipcr_piece){ .data = (const char *)bytes[i], .length = length };
+        stamp(bytes[i], length, number * PIECES + i);
+    }
+    return ipcr_queue_put_pieces(q, pieces, PIECES, &to_put);
+}
+
+static void check_pieces(const struct ipcr_lease *l)
+{
+    const uint64_t number = IPCR_INFO_TYPE(l->info);
+    uint64_t end = 0;
+    for (uint64_t i = 0; i < PIECES; i++) {
+        const uint64_t length = mixed(number * PIECES + i) % (number % 4 == 0 ? 900 : 80);
+        const uint64_t start = i == 0 ? 0 : ipcr_align_data(end + l->skew) - l->skew;
+        CHECK(is_stamped((const uint8_t *)l->payload + start, length, number * PIECES + i));
+        CHECK(i == 0 || ((uintptr_t)l->payload + start) % IPCR_DATA_ALIGNMENT == 0);
+        end = start + length;
+    }
+    CHECK_IS(end, l->length);
+}
+
+static void pieces_stand_aligned_and_touch_no_neighbour(void)
+{
+    struct ipcr_queue *q = handle_on(queue_of(IPCR_KIND_RELIABLE, 1, &plain, 0));
+    struct ipcr_lease held[32];
+    uint64_t holding = 0, random = 12;
+    CHECK_IS(ipcr_queue_take_lane(q, true), IPCR_OK);
+    for (uint64_t number = 0; number < FEWER(20000, 3000);) {
+        const int rc = put_in_pieces(q, number);
+        CHECK(rc == IPCR_OK || rc == IPCR_FULL);
+        number += rc == IPCR_OK;
+        if (rc == IPCR_OK)
+            CHECK_IS(ipcr_queue_lease(q, 0, &held[holding++]), IPCR_OK);
+        for (uint64_t i = 0; i < holding; i++)
+            check_pieces(&held[i]);
+        for (uint64_t n = rc == IPCR_OK ? 0 : 1 + random_next(&random) % 3; n > 0 && holding > 0; n--) {
+            CHECK_IS(ipcr_lease_ack(q, &held[0]), IPCR_OK);
+            memmove(held, held + 1, --holding * sizeof held[0]);
+        }
+    }
+    finish_queue(q);
+}
+
 /* --- numbers that wrap ------------------------------------------------------------------------------------------------------ */
 
 static void pass_through(struct ipcr_queue *q, uint64_t messages)
@@ -255,6 +306,7 @@ int main(void)
     run("room comes back in the order of putting, whatever the order of acks",
         room_comes_back_in_the_order_of_putting_whatever_the_order_of_acks);
     run("every length and order of acks keeps payloads apart", every_length_and_order_of_acks_keeps_payloads_apart);
+    run("pieces stand aligned and touch no neighbour", pieces_stand_aligned_and_touch_no_neighbour);
     run("sequences wrap", sequences_wrap);
     run("laps wrap", laps_wrap);
     run("a lane of two slots goes through all its laps", a_lane_of_two_slots_goes_through_all_its_laps);
