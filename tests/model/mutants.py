@@ -38,6 +38,9 @@ FLAGS = [
 ]
 KILLED, EXCUSED, SURVIVED, STILLBORN, BROKEN = "killed", "excused", "SURVIVED", "no mutant", "NOT JUDGED"
 SECONDS_EACH = 1800
+REVIEWED_SHARE = (
+    5  # of the schedules is enough for those that are believed to be no mutants: most of the time goes there
+)
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,9 @@ class Verdict:
 class Judge:
     """Builds mutants, and runs the explorer on them."""
 
-    def __init__(self, explorer: Path, compiler: str, schedules: int, where: Path) -> None:
+    def __init__(self, explorer: Path, compiler: str, where: Path) -> None:
         self.explorer = shutil.copy(explorer, where)  # it may be built anew meanwhile
         self.compiler = compiler
-        self.schedules = schedules
         self.where = where
         self.sources = sorted(path for path in NATIVE.glob("*.c") if path.name not in NOT_MODELLED)
         self.sources += sorted((MODEL / "core").glob("*.c"))
@@ -83,12 +85,12 @@ class Judge:
         subprocess.run(link, check=True)
         return core
 
-    def __call__(self, mutant: Mutant) -> Verdict:
+    def __call__(self, mutant: Mutant, schedules: int) -> Verdict:
         with tempfile.TemporaryDirectory(prefix="mutant-", dir=self.where) as name:
             core = self.build(mutant, Path(name))
             if core is None:
                 return Verdict(STILLBORN, "it does not compile")
-            command = [str(self.explorer), str(core), "--growing", "--schedules", str(self.schedules)]
+            command = [str(self.explorer), str(core), "--growing", "--schedules", str(schedules)]
             try:
                 done = subprocess.run(
                     command, check=False, capture_output=True, text=True, errors="replace", timeout=SECONDS_EACH
@@ -206,10 +208,12 @@ def main() -> int:
     start = time.monotonic()
     verdicts: list[tuple[Mutant, Verdict]] = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as where, ThreadPoolExecutor(args.jobs) as pool:
-        judge = Judge(args.explorer, args.compiler, args.schedules, Path(where))
+        judge = Judge(args.explorer, args.compiler, Path(where))
 
         def in_time(mutant: Mutant) -> Verdict | None:
-            return None if args.minutes and time.monotonic() - start > 60 * args.minutes else judge(mutant)
+            if args.minutes and time.monotonic() - start > 60 * args.minutes:
+                return None
+            return judge(mutant, args.schedules // (REVIEWED_SHARE if mutant.key in excused else 1))
 
         for mutant, judged in zip(mutants, pool.map(in_time, mutants), strict=True):
             if judged is not None:

@@ -131,6 +131,32 @@ static void perform_lent_and_return(void)
     model_start(THIRD, 0, take_own_back);
 }
 
+/* Two threads give one message back, while a third one closes: it is given back once, and the segment left once. */
+static bool looked_at;
+
+static void peek_and_return(void)
+{
+    while (core()->peek(receiver) == IPCR_BUSY)
+        look_later();
+    looked_at = true;
+    core()->release(receiver);
+}
+
+static void return_it_too(void)
+{
+    while (!looked_at)
+        look_later();
+    const int rc = core()->release(receiver);
+    MUST(rc == IPCR_OK || rc == IPCR_NOTHING_LENT || rc == IPCR_BUSY || rc == IPCR_CLOSED);
+}
+
+static void perform_returned_twice(void)
+{
+    looked_at = false;
+    start(NULL, peek_and_return, close_receiver_for_good);
+    model_start(THIRD, 0, return_it_too);
+}
+
 /* --- slices ------------------------------------------------------------------------------------------------------------- */
 
 /* As Python drives it: whatever came of a wait, it is given up behind it; also by a thread that never got in.  A wait that goes on
@@ -290,6 +316,14 @@ static const struct scenario scenarios[] = {
         .says = "A thread takes an end back that no child got, while another closes it.",
         .set_up = untaken_sender,
         .perform = perform_take_back,
+        .look = is_closed,
+        POLLING,
+    },
+    {
+        .name = "threads-lent-twice",
+        .says = "Two threads give one message back while a third one closes: the segment is left once.",
+        .set_up = one_message_sent,
+        .perform = perform_returned_twice,
         .look = is_closed,
         POLLING,
     },
