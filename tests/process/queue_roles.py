@@ -100,3 +100,10 @@ def ack_all(q: Any) -> None:
 def tell_name(q: Any, told: Any) -> None:
     """What it is called here."""
     told.send(q.name)
+
+
+def put_and_leave(q: Any, count: int) -> None:
+    """Put more than fits, and don't wait for the feeder."""
+    q.cancel_join_thread()
+    for number in range(count):
+        q.put(number)

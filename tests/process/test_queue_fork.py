@@ -47,7 +47,7 @@ def test_order_holds_across_a_fork_by_multiprocessing() -> None:
     with ipc.Queue[Any]() as q:
         for number in range(10):
             q.put(number)
-        child = context("fork").Process(target=lambda: [q.put(number) for number in range(10, 20)])  # type: ignore[attr-defined]
+        child = context("fork").Process(target=q.put_many, args=(range(10, 20),))  # type: ignore[attr-defined]
         child.start()
         with running(child):
             child.join()
