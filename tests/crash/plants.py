@@ -184,8 +184,8 @@ PLANTS = (
         (
             Change(
                 "segment.c",
-                "    if (s->dir != NULL && ipcr_nothing_unread(s->header))\n"
-                "        ipcr_unlink_checked(s->fd, s->id, s->dir, s->name, true, s->header);\n",
+                "    if (s->dir != NULL && ipcr_nothing_unread(s))\n"
+                "        ipcr_unlink_checked(s->fd, s->id, s->dir, s->name, true, s);\n",
                 "    if (s->dir != NULL)\n        ipcr_unlink_checked(s->fd, s->id, s->dir, s->name, true, NULL);\n",
             ),
         ),

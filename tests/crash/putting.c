@@ -22,6 +22,12 @@ static void approach_with_lane(struct stage *s)
     lay_out_next(s, IN_A_ROW);
 }
 
+static void approach_with_both(struct stage *s)
+{
+    approach_with_lane(s);
+    CHECK_IS(ipcr_queue_register(s->queue), IPCR_OK);
+}
+
 static void approach_without_lane(struct stage *s)
 {
     open_queue(s);
@@ -72,6 +78,22 @@ static int64_t put_pieces(struct stage *s)
     return was_put(ipcr_queue_put_pieces(s->queue, pieces, 2, &put));
 }
 
+/* A process that is both, turn by turn: what it frees, it writes again. */
+static int64_t put_and_get(struct stage *s)
+{
+    const uint8_t *at = message;
+    char *hand = (char *)s->between->hand;
+    for (uint64_t i = 0; i < IN_A_ROW; i++) {
+        struct ipcr_lease lease;
+        const uint64_t number = s->next + i, length = length_of(s, number);
+        CHECK(ipcr_queue_put_one(s->queue, (const char *)at, length, IPCR_INFO(number, IPCR_BYTES), 0) >= 0);
+        CHECK_IS(ipcr_queue_get(s->queue, hand, HAND_BYTES, &lease), IPCR_OK);
+        at += length;
+        hand += lease.length;
+    }
+    return IPCR_OK;
+}
+
 static int64_t wait_for_room(struct stage *s)
 {
     return ipcr_queue_wait_for_room(s->queue, length_of(s, s->next), in_ms(PATIENCE_MS));
@@ -96,6 +118,16 @@ static void plan_row(struct stage *s, int64_t most)
 
 static void plan_one(struct stage *s) { plan_row(s, 1); }
 static void plan_many(struct stage *s) { plan_row(s, IN_A_ROW); }
+
+static void plan_turns(struct stage *s)
+{
+    plan_none(s);
+    will_register(s);
+    for (int i = 0; i < IN_A_ROW; i++) {
+        CHECK(will_put(s, length_of(s, s->play->count)) != NONE);
+        will_ack(s, will_lease(s, NEVER), true);
+    }
+}
 
 static void plan_in_new_lane(struct stage *s)
 {
@@ -172,6 +204,12 @@ static const struct start two_slots[] = {
     { "one to be reclaimed", 0, RECLAIM_ONE },
     { "two held", 0, LEFT_HELD },
 };
+static const struct start turn_starts[] = {
+    { "new lane", 0, NEW_LANE },
+    { "nearly full", 0, NEARLY_FULL },
+    { "all to be reclaimed", 0, RECLAIM_ALL },
+    { "at lap 2^19", AT_LAP(2, 524288, 5), RECLAIM_ALL },
+};
 static const struct start sleeping_starts[] = { { "new lane", 0, NEW_LANE }, { "nearly full", 0, NEARLY_FULL } };
 static const struct start bounded_starts[] = { { "one to go", 0, ONE_TO_GO }, { "no room", 0, NO_ROOM },
                                                { "all to be reclaimed", 0, RECLAIM_ALL } };
@@ -201,6 +239,8 @@ const struct operation putting_operations[] = {
       .approach = approach_sleepers, .operate = put_one },
     { .name = "put-many", PRODUCER, STARTS(more_starts), .shape = &one_lane, .plan = plan_many,
       .approach = approach_with_lane, .operate = put_many },
+    { .name = "put-and-get", PRODUCER, STARTS(turn_starts), .shape = &one_narrow, .plan = plan_turns,
+      .approach = approach_with_both, .operate = put_and_get },
     { .name = "put-pieces", PRODUCER, STARTS(more_starts), .shape = &one_lane, .plan = plan_pieces,
       .approach = approach_with_lane, .operate = put_pieces },
     { .name = "adopt-lane-and-put", PRODUCER, STARTS(starts), .shape = &one_lane, .plan = plan_one,

@@ -55,6 +55,8 @@ static void read_message(struct stage *s, const struct ipcr_lane *lane, uint64_t
         CHECK(is_stamped(lane->data + (position & (s->operation->capacity - 1)), length_of(s, number), number));
     if (it.phase == IPCR_LEASED)
         check_holder(s->segment, it.holder);
+    if (it.phase == IPCR_READY && s->operation->shape->most_deliveries != 0) /* else it would be one too many */
+        CHECK(it.deliveries < s->operation->shape->most_deliveries + load_relaxed32(&slot->forgiven));
     s->play->messages[number].perished = expires != 0 && now >= expires;
     s->play->messages[number].forgiven = load_relaxed32(&slot->forgiven);
     view->found[number] = it;

@@ -9,15 +9,18 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.crash.plants import PLANTS, Plant
+from tests.crash.plants_of_queues import QUEUE_PLANTS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 ROOT = Path(__file__).parents[2]
+ALL_PLANTS = PLANTS + QUEUE_PLANTS
 MAY_NOT_TRACE = 77
 
 
@@ -78,29 +81,41 @@ def test_a_death_at_any_system_call_leaves_what_the_next_one_can_use() -> None:
     assert found["deaths"] >= found["kill points"] > found["starts"] > 0
 
 
-def planted(plant: Plant) -> Path:
-    """A copy of the core with the bug in it."""
-    number = PLANTS.index(plant)
-    core = ROOT / "build" / f"crash-plant-{number}" / "core"
-    shutil.rmtree(core.parent, ignore_errors=True)
-    shutil.copytree(ROOT / "native", core)
+@pytest.fixture(scope="module")
+def nothing_planted() -> Iterator[Path]:
+    """The programs over the core as it is: most of what a plant needs is the same."""
+    base = ROOT / "build" / f"crash-plants-{os.getpid()}"
+    for program in ("every_instruction", "kill_points"):
+        built(program, str(base.relative_to(ROOT)), "CRASH_OPT=-O1")
+    yield base
+    shutil.rmtree(base, ignore_errors=True)
+
+
+@pytest.fixture
+def garden(nothing_planted: Path) -> Iterator[Path]:
+    """A copy of the core to plant a bug in, among copies of what was built, which make takes for that core's."""
+    copy = nothing_planted.with_name(f"{nothing_planted.name}-copy")
+    shutil.copytree(nothing_planted, copy)
+    shutil.copytree(ROOT / "native", copy / "core")
+    yield copy
+    shutil.rmtree(copy, ignore_errors=True)
+
+
+def plant_in(core: Path, plant: Plant) -> None:
     for file, old, new in plant.changes:
         text = (core / file).read_text(encoding="utf-8")
         assert text.count(old) == 1, f"{file} has changed: the plant needs a new place"
         (core / file).write_text(text.replace(old, new), encoding="utf-8")
-    return core.relative_to(ROOT)
 
 
-@pytest.mark.parametrize("plant", PLANTS, ids=[plant.name.replace(" ", "_") for plant in PLANTS])
-def test_a_planted_bug_is_found(plant: Plant) -> None:
-    core = planted(plant)
-    try:
-        program = built(plant.program, str(core.parent), f"CRASH_NATIVE={core}", "CRASH_OPT=-O1")
-        code, output = run(program, plant.operation)
-        assert code == 1, output
-        assert plant.complaint in output
-    finally:
-        shutil.rmtree(ROOT / core.parent, ignore_errors=True)
+@pytest.mark.parametrize("plant", ALL_PLANTS, ids=[plant.name.replace(" ", "_") for plant in ALL_PLANTS])
+def test_a_planted_bug_is_found(plant: Plant, garden: Path) -> None:
+    plant_in(garden / "core", plant)
+    out = garden.relative_to(ROOT)
+    program = built(plant.program, str(out), f"CRASH_NATIVE={out}/core", "CRASH_OPT=-O1")
+    code, output = run(program, plant.operation)
+    assert code == 1, output
+    assert plant.complaint in output
 
 
 def test_nothing_is_left_in_shared_memory_even_when_a_run_is_stopped() -> None:
