@@ -42,6 +42,10 @@ int lease(uint64_t lease_ns, struct ipcr_lease *out);
 uint64_t number_of(const struct ipcr_lease *lease);
 int ack(const struct ipcr_lease *lease); /* what succeeds is recorded */
 int nack(const struct ipcr_lease *lease);
+/* Lease without an end, and acknowledge, until no message is left that is not done with. */
+void work_off(void);
+/* The same until this process has acknowledged so many. */
+void work_off_some(int n);
 
 /* --- the record ---------------------------------------------------------------------------------------------------- */
 
@@ -49,8 +53,7 @@ struct record {
     uint32_t begun, put, taken, done; /* a bit for each number: put() begun, returned; delivered; done with */
     uint32_t deliveries[MOST_NUMBERS];
     uint32_t newest[2]; /* of each producer, the number after the last one delivered */
-    bool comes_back;    /* messages may be delivered again, if nobody is done with them */
-    bool may_be_lost;   /* and be done with by somebody who died before it could say so */
+    bool comes_back; /* messages may be delivered again, if nobody is done with them */
 };
 extern struct record record;
 /* A set-up's last words, and the first ones of each schedule. */
@@ -58,9 +61,9 @@ void keep_record(void);
 void begin_record(void);
 uint32_t count_of(uint32_t bits);
 
-/* What the slots say when all is over: every message that was put is in this state. */
+/* What the slots say when all is over: as many messages as were put, and all of them are done with. */
 void must_be_all_done(void);
-/* Of a lane's sums: as many as were put, and so on. */
-void look_at_stats(uint32_t lane, struct ipcr_lane_stats *out);
+/* The sums of all lanes, as an observer sees them. */
+void look_at_stats(struct ipcr_lane_stats *out);
 
 #endif
