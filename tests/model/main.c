@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-enum { MOST = 128 };
+enum { MOST = 256 };
 
 static struct scenario all[MOST];
 static char names[MOST][40];
