@@ -94,7 +94,7 @@ def ratios(answers: dict[str, Any]) -> list[tuple[str, str]]:
     return [(ratio["label"], ratio["metric"]) for ratio in answers["ratios"]]
 
 
-@pytest.mark.parametrize("peer", peers.names())
+@pytest.mark.parametrize("peer", [name for name in peers.names() if name not in peers.ALL_OURS - {peers.OURS}])
 @pytest.mark.parametrize("question", METRICS)
 def test_a_quick_run_of_every_peer_completes_and_has_the_fields(question: str, peer: str) -> None:
     found = results(f"benchmarks.{question}", "--peers", peer, *SIZES.get(question, ()))
@@ -116,6 +116,20 @@ def test_a_quick_run_of_every_peer_completes_and_has_the_fields(question: str, p
         assert all(math.isfinite(summary["median"]) and summary["min"] >= 0 for summary in row["metrics"].values())
         pinned = list(row["facts"]["cpus"].values())
         assert pinned == [[cpu] for cpu in found["settings"]["cpus"]], "each end is where it was meant to be"
+
+
+@pytest.mark.parametrize("peer", ["ipc_queue", "mp_queue", "mp_pipe", "ipc_channel"])
+def test_queues_are_measured_with_several_users_at_each_end(peer: str) -> None:
+    (answers,) = results("benchmarks.queues", "--topology", "1:1", "2:2", "--peers", peer)["questions"]
+    if peer in {"mp_pipe", "ipc_channel"}:  # one user at each end
+        assert answers["results"] == []
+        return
+    ways = {f"{what}{how}" for what in ("tuples", "64 B") for how in ("", ", batches of 256")}
+    assert {row["case"] for row in answers["results"]} == {f"{n}:{n}, {way}" for n in (1, 2) for way in ways}
+    for row in answers["results"]:
+        assert row["error"] is None
+        assert median(row, "messages_per_second") > 0
+        assert len(row["facts"]["cpus"]) == (2 if row["case"].startswith("1:1") else 4)
 
 
 def test_messages_and_bytes_per_second_are_the_same_figure_in_other_units() -> None:
