@@ -11,7 +11,7 @@
  *
  * Bit 0 says "somebody may be asleep", not how many: a number would stay wrong after a death.  So whoever was woken
  * sets it again at once, for those that still sleep, and when it has taken what it was woken for, and leaves some, wakes
- * the next (queue.c).  A woken one that dies before that costs the others the rest of a slice.
+ * the next (queue_waits.c).  A woken one that dies before that costs the others the rest of a slice.
  *
  * The bits above count how often the gate was opened: between a waiter's look and its sleep the gate may be opened for
  * it, and another waiter set bit 0 again.  Were the word then as before, the first one would sleep through its event.

@@ -160,7 +160,7 @@ uint32_t ipcr_queue_shutdown_state(const struct ipcr_queue *q);
 uint64_t ipcr_queue_returns(const struct ipcr_queue *q); /* changes whenever a message came back, or was kept */
 void ipcr_queue_get_options(const struct ipcr_queue *q, struct ipcr_queue_options *out);
 
-/* --- within the core: queue.c, taking.c, ending.c, repair.c */
+/* --- within the core: queue.c, queue_waits.c, taking.c, ending.c, repair.c */
 
 #define IPCR_QUEUE_ID(q, lane, sequence) ((sequence) * (q)->segment->lanes + (lane))
 
@@ -179,6 +179,8 @@ void ipcr_queue_tell_kept(struct ipcr_queue *q, uint32_t lane, uint64_t sequence
 void ipcr_queue_pass_on(struct ipcr_queue *q, int rc);
 /* Lets a hint say at most `to`. */
 void ipcr_lower_hint(ipcr_word64 *hint, uint64_t to);
+/* We were woken for room, and have used it or can't: if there is more, others may wait for it as well. */
+void ipcr_queue_pass_room_on(struct ipcr_queue *q);
 /* A message can be taken again. */
 void ipcr_queue_tell_returned(struct ipcr_queue *q, uint32_t lane, uint64_t sequence);
 /* End a lease without an ack; false: it was not there any more. */

@@ -83,7 +83,7 @@ static int look_into(struct ipcr_queue *q, uint32_t index, const struct search *
             upto = at + 1;
     }
     q->ends[index] = (struct ipcr_lane_end){ .sequence = at, .seen = true };
-    if (upto - hint >= RAISE_EVERY || jumps > 0) /* a hint that was lapped would keep those awake who wait (queue.c) */
+    if (upto - hint >= RAISE_EVERY || jumps > 0) /* a hint that was lapped would keep those awake who wait (queue_waits.c) */
         raise_hint(q, &l->words->take, hint, upto, s->returns);
     return IPCR_OK;
 }
