@@ -136,7 +136,7 @@ static inline void check_is_empty(struct ipcr_queue *q)
     CHECK_IS(ipcr_queue_lease(q, 0, &l), IPCR_EMPTY);
 }
 
-/* --- from outside -------------------------------------------------------------------------------------------------- */
+/* --- from outside ------------------------------------------------------------------------------------------------- */
 
 static inline struct ipcr_slot *slot_of_lease(const struct ipcr_queue *q, const struct ipcr_lease *l)
 {

@@ -14,7 +14,7 @@
 #include <stdarg.h>
 #include <sys/syscall.h>
 
-/* --- the kernel, as this program sees it ---------------------------------------------------------------------------------- */
+/* --- the kernel, as this program sees it -------------------------------------------------------------------------- */
 
 static long (*real_syscall)(long, ...);
 static ipcr_word32 endless;     /* sleeps have no deadline */
@@ -91,7 +91,7 @@ static inline void wait_until_asleep(uint32_t n)
         sched_yield();
 }
 
-/* --- threads ---------------------------------------------------------------------------------------------------------------- */
+/* --- threads ------------------------------------------------------------------------------------------------------ */
 
 enum { MOST_THREADS = 8 };
 

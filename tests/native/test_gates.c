@@ -4,7 +4,7 @@
  */
 #include "sleeps.h"
 
-/* --- a gate by itself ------------------------------------------------------------------------------------------------------- */
+/* --- a gate by itself --------------------------------------------------------------------------------------------- */
 
 struct turnstile {
     ipcr_word32 parked;
@@ -94,7 +94,7 @@ static void a_gate_opened_wide_wakes_all_also_when_its_word_says_none(void)
     with_time();
 }
 
-/* --- what concerns all --------------------------------------------------------------------------------------------- */
+/* --- what concerns all -------------------------------------------------------------------------------------------- */
 
 /* As it is between the waking of one and its setting the word again. */
 static void say_nobody_sleeps(ipcr_word32 *parked)
@@ -181,7 +181,7 @@ static void shutdown_wakes_everybody_whatever_else_happens(void)
     }
 }
 
-/* --- wake-ups that are not ours to keep ------------------------------------------------------------------------------------ */
+/* --- wake-ups that are not ours to keep --------------------------------------------------------------------------- */
 
 static void a_producer_woken_for_room_whose_lane_is_full_wakes_another_one(void)
 {
@@ -239,7 +239,7 @@ static void a_consumer_that_a_signal_wakes_passes_on_what_it_was_woken_for(void)
     finish_queue(q);
 }
 
-/* --- a handle that is closed between two steps of its waiting thread ------------------------------------------------------------ */
+/* --- a handle that is closed between two steps of its waiting thread ---------------------------------------------- */
 
 static struct ipcr_queue *close_this;
 

@@ -4,7 +4,7 @@
 
 static const struct ipcr_queue_options plain = { .max_deliveries = 0 };
 
-/* --- taking and giving back -------------------------------------------------------------------------------------------------- */
+/* --- taking and giving back --------------------------------------------------------------------------------------- */
 
 static void more_producers_than_lanes_are_refused_until_one_goes(void)
 {
@@ -64,7 +64,8 @@ static void a_lane_with_messages_left_is_taken_last_and_keeps_them(void)
 /* Whatever the fill of the lane, a successor has the same room as the producer would have had. */
 static void successors_go_on_exactly_where_the_last_one_stopped(void)
 {
-    struct ipcr_segment *s = queue_of(IPCR_KIND_QUEUE, 1, &(struct ipcr_queue_options){ .slots = 8 }, 0 - UINT64_C(500));
+    const struct ipcr_queue_options eight = { .slots = 8 };
+    struct ipcr_segment *s = queue_of(IPCR_KIND_QUEUE, 1, &eight, 0 - UINT64_C(500));
     struct ipcr_queue *c = handle_on(s), *p = handle_on(s);
     uint64_t random = 8, next = 0, expected = 0;
     for (int i = 0; i < FEWER(20000, 3000); i++) {
@@ -114,7 +115,7 @@ static void several_lanes_of_one_producer_go_round_one_that_is_held_up(void)
     finish_queue(q);
 }
 
-/* --- receipts -------------------------------------------------------------------------------------------------------------- */
+/* --- receipts ----------------------------------------------------------------------------------------------------- */
 
 static void a_receipt_never_calls_acknowledged_what_was_given_up(void)
 {

@@ -8,7 +8,7 @@
 static const struct ipcr_queue_options plain = { .max_deliveries = 0 };
 static const struct ipcr_queue_options shortest = { .slots = 2 };
 
-/* --- order --------------------------------------------------------------------------------------------------------------- */
+/* --- order -------------------------------------------------------------------------------------------------------- */
 
 static void messages_of_all_lanes_come_in_the_order_in_which_they_were_put(void)
 {
@@ -30,7 +30,7 @@ static void messages_of_all_lanes_come_in_the_order_in_which_they_were_put(void)
     finish_queue(p[0]);
 }
 
-/* --- room ---------------------------------------------------------------------------------------------------------------- */
+/* --- room --------------------------------------------------------------------------------------------------------- */
 
 static void a_lane_holds_as_many_messages_as_it_has_slots_also_empty_ones(void)
 {
@@ -173,7 +173,7 @@ static void pieces_stand_aligned_and_touch_no_neighbour(void)
     finish_queue(q);
 }
 
-/* --- numbers that wrap ------------------------------------------------------------------------------------------------------ */
+/* --- numbers that wrap -------------------------------------------------------------------------------------------- */
 
 static void pass_through(struct ipcr_queue *q, uint64_t messages)
 {
@@ -210,7 +210,8 @@ static void laps_wrap(void)
     for (uint64_t slots = 2; slots <= 8; slots *= 2)
         for (uint64_t off = 0; off < slots; off++) {
             const struct ipcr_queue_options o = { .slots = slots };
-            struct ipcr_queue *q = handle_on(queue_of(IPCR_KIND_RELIABLE, 1, &o, slots * ((1 << IPCR_LAP_BITS) - 4) - off));
+            const uint64_t start = slots * ((1 << IPCR_LAP_BITS) - 4) - off;
+            struct ipcr_queue *q = handle_on(queue_of(IPCR_KIND_RELIABLE, 1, &o, start));
             pass_through(q, 10 * slots);
             finish_queue(q);
         }
@@ -223,7 +224,7 @@ static void a_lane_of_two_slots_goes_through_all_its_laps(void)
     finish_queue(q);
 }
 
-/* --- hints ---------------------------------------------------------------------------------------------------------------- */
+/* --- hints -------------------------------------------------------------------------------------------------------- */
 
 /* A hint that was lapped says "look", and would never let anybody sleep. */
 static void whoever_waits_at_an_empty_lane_of_two_slots_sleeps(void)
@@ -257,7 +258,7 @@ static void a_hint_that_falls_behind_by_laps_costs_nothing_but_a_look(void)
     }
 }
 
-/* --- bounds ---------------------------------------------------------------------------------------------------------------- */
+/* --- bounds ------------------------------------------------------------------------------------------------------- */
 
 static void maxsize_is_exact_with_one_producer(void)
 {

@@ -1,5 +1,5 @@
-/* test_queue_deaths.c - producers and consumers that are killed: what they held comes back, what they had put stays, and
- * whoever comes next goes on.
+/* test_queue_deaths.c - producers and consumers that are killed: what they held comes back, what they had put stays,
+ * and whoever comes next goes on.
  *
  * Named windows are left by hand, as a kill at that instruction would leave them; kills at any instruction are the crash
  * tests' part.  No time is asserted: whoever would notice at the end of a slice is made to look now.
@@ -15,7 +15,7 @@ struct order {
     uint64_t lease_ns;
 };
 
-/* --- holders ---------------------------------------------------------------------------------------------------------- */
+/* --- holders ------------------------------------------------------------------------------------------------------ */
 
 static void lease_and_wait(int ear, int mouth, void *arg)
 {
@@ -192,7 +192,7 @@ static void two_who_repair_at_once_give_each_message_back_once(void)
     }
 }
 
-/* --- hints -------------------------------------------------------------------------------------------------------------- */
+/* --- hints -------------------------------------------------------------------------------------------------------- */
 
 /* Killed between giving a message back and saying so: `take` stands above it. */
 static void a_message_below_a_hint_is_found_while_the_queue_is_busy(void)
@@ -232,7 +232,7 @@ static void hints_are_mended_at_the_end_of_a_slice_in_every_lane(void)
     finish_queue(q);
 }
 
-/* --- forks ---------------------------------------------------------------------------------------------------------------- */
+/* --- forks -------------------------------------------------------------------------------------------------------- */
 
 struct inheritance {
     struct ipcr_queue *queue;
@@ -241,8 +241,8 @@ struct inheritance {
     ipcr_word32 *verdict;
 };
 
-/* Its parent is dead; it gets the parent's number, and leases the same message at the end of what can be counted, so that
- * the words are the same. */
+/* Its parent is dead; it gets the parent's number, and leases the same message at the end of what can be counted, so
+ * that the words are the same. */
 _Noreturn static void outlive(struct inheritance *h)
 {
     char word;
@@ -340,7 +340,8 @@ int main(void)
     run("a number is swept before it is used again", a_number_is_swept_before_it_is_used_again);
     run("a repair that was cut short is done by the next", a_repair_that_was_cut_short_is_done_by_the_next);
     run("two who repair at once give each message back once", two_who_repair_at_once_give_each_message_back_once);
-    run("a message below a hint is found while the queue is busy", a_message_below_a_hint_is_found_while_the_queue_is_busy);
+    run("a message below a hint is found while the queue is busy",
+        a_message_below_a_hint_is_found_while_the_queue_is_busy);
     run("hints are mended at the end of a slice, in every lane", hints_are_mended_at_the_end_of_a_slice_in_every_lane);
     run("a forked child with its dead parent's number has none of its leases",
         a_forked_child_with_its_dead_parents_number_has_none_of_its_leases);

@@ -38,14 +38,15 @@ static struct ipcr_slot *first_slot(const struct ipcr_queue *q)
     return ipcr_slot_at(&q->segment->lane[q->own[0].index], q->own[0].freed);
 }
 
-/* --- one word at a time ---------------------------------------------------------------------------------------------------- */
+/* --- one word at a time ------------------------------------------------------------------------------------------- */
 
 static void a_state_that_is_none_is_told_to_whoever_meets_it(void)
 {
     for (uint32_t phase = 0; phase < 8; phase++) {
         if (phase >= IPCR_READY && phase <= IPCR_KEPT)
             continue;
-        struct ipcr_queue *q = handle_on(reliable(&plain)), *other = handle_on(q->segment), *third = handle_on(q->segment);
+        struct ipcr_queue *q = handle_on(reliable(&plain));
+        struct ipcr_queue *other = handle_on(q->segment), *third = handle_on(q->segment);
         struct ipcr_lease l;
         const uint64_t id = put(q, 1);
         struct ipcr_slot *slot = first_slot(q);
@@ -188,7 +189,7 @@ static void a_lease_of_a_number_that_nobody_has_is_ended(void)
     }
 }
 
-/* --- any words ---------------------------------------------------------------------------------------------------------------- */
+/* --- any words ---------------------------------------------------------------------------------------------------- */
 
 static bool is_named(int64_t rc) { return rc >= IPCR_SHUT_DOWN || IPCR_IS_ERRNO(rc); }
 
@@ -217,7 +218,8 @@ static void do_everything(struct ipcr_queue *q, uint64_t *random, int steps)
         case 8: CHECK_NAMED(ipcr_queue_next_kept(q, choice % 3, &l[n++ % 4], &why)); break;
         case 9: CHECK_NAMED(ipcr_queue_wait_for_message(q, now_ns() + 1000)); break;
         case 10: CHECK_NAMED(ipcr_queue_wait_for_room(q, 100, now_ns() + 1000)); break;
-        case 11: CHECK_NAMED(choice / 16 % 8 == 0 ? ipcr_queue_purge(q, true) : (int64_t)ipcr_queue_depth(q) % 2); break;
+        case 11: CHECK_NAMED(choice / 16 % 8 == 0 ? ipcr_queue_purge(q, true) : (int64_t)(ipcr_queue_depth(q) & 1));
+            break;
         case 12: CHECK_NAMED(ipcr_queue_wait_for_outcome(q, choice % 400, now_ns() + 1000)); break;
         default: q->next_repair_ns = 0; (void)ipcr_queue_all_finished(q); break;
         }

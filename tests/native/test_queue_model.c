@@ -28,7 +28,7 @@ static uint64_t choose(struct program *g, uint64_t n) { return random_next(&g->r
 static uint32_t lane_of(const struct message *m) { return (uint32_t)(m->id % LANES); }
 static bool is_done(const struct message *m) { return m->phase == IPCR_ACKED || m->phase == IPCR_DEAD; }
 
-/* --- the model ---------------------------------------------------------------------------------------------------------------- */
+/* --- the model ---------------------------------------------------------------------------------------------------- */
 
 static struct message *next_message(const struct program *g)
 {
@@ -72,7 +72,7 @@ static struct message *some_lease(struct program *g)
     return n == 0 ? NULL : all[choose(g, n)];
 }
 
-/* --- the steps ---------------------------------------------------------------------------------------------------------------- */
+/* --- the steps ---------------------------------------------------------------------------------------------------- */
 
 static void step_put(struct program *g)
 {
@@ -257,7 +257,7 @@ static void notice_what_expired(struct program *g)
         repair(g->handles[choose(g, HANDLES)]);
 }
 
-/* --- after every step ------------------------------------------------------------------------------------------------------------ */
+/* --- after every step --------------------------------------------------------------------------------------------- */
 
 static void check_counts(const struct program *g)
 {

@@ -89,7 +89,7 @@ static void what_came_back_can_be_taken_at_once(void)
     finish_queue(q);
 }
 
-/* --- empty means empty ----------------------------------------------------------------------------------------------- */
+/* --- empty means empty -------------------------------------------------------------------------------------------- */
 
 /* Two lanes of two slots, so that they are lapped in no time.  Before a message is taken another one was put. */
 static void *always_leave_one(void *arg)
@@ -133,7 +133,7 @@ static void empty_is_never_said_of_a_queue_that_never_was(void)
     finish_queue(q);
 }
 
-/* --- counts ------------------------------------------------------------------------------------------------------------ */
+/* --- counts ------------------------------------------------------------------------------------------------------- */
 
 /* Always one message at least that is not done, and one task that is not finished. */
 static void *never_be_finished(void *arg)
@@ -168,7 +168,7 @@ static void a_count_is_never_too_low_however_fast_a_lane_moves_on(void)
     finish_queue(q);
 }
 
-/* --- everybody at once --------------------------------------------------------------------------------------------------- */
+/* --- everybody at once -------------------------------------------------------------------------------------------- */
 
 enum { EACH = FEWER(40000, 5000), TEAM = 2 };
 

@@ -3,7 +3,7 @@
  */
 #include "sleeps.h"
 
-/* --- messages and room ---------------------------------------------------------------------------------------------------- */
+/* --- messages and room -------------------------------------------------------------------------------------------- */
 
 static void *put_all(void *arg)
 {
@@ -80,7 +80,8 @@ static void *get_one(void *arg)
 static void as_many_as_there_are_messages_wake_up(void)
 {
     for (int round = 0; round < FEWER(500, 60); round++) {
-        struct team t = { .queue = handle_on(queue_of(IPCR_KIND_QUEUE, 4, &(struct ipcr_queue_options){ .maxsize = 0 }, 0)) };
+        const struct ipcr_queue_options plain = { .maxsize = 0 };
+        struct team t = { .queue = handle_on(queue_of(IPCR_KIND_QUEUE, 4, &plain, 0)) };
         char bytes[6 * 24] = { 0 };
         uint64_t lengths[6], infos[6] = { 0 };
         for (int i = 0; i < 6; i++) {
@@ -106,7 +107,7 @@ static void as_many_as_there_are_messages_wake_up(void)
     }
 }
 
-/* --- the ends of messages --------------------------------------------------------------------------------------------------- */
+/* --- the ends of messages ----------------------------------------------------------------------------------------- */
 
 static void *put_and_wait_for_the_ack(void *arg)
 {
