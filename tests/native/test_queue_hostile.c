@@ -203,6 +203,7 @@ static void do_everything(struct ipcr_queue *q, uint64_t *random, int steps)
     int64_t results[16];
     uint32_t why;
     uint64_t n = 0;
+    int rc;
     for (int i = 0; i < steps; i++) {
         const uint64_t choice = random_next(random);
         switch (choice % 14) {
@@ -215,7 +216,11 @@ static void do_everything(struct ipcr_queue *q, uint64_t *random, int steps)
         case 5: CHECK_NAMED(n == 0 ? 0 : ipcr_lease_nack(q, &l[(n - 1) % 4], choice % 2 * SECONDS(1))); break;
         case 6: CHECK_NAMED(n == 0 ? 0 : ipcr_lease_requeue(q, &l[(n - 1) % 4])); break;
         case 7: CHECK_NAMED(get_many(q, bytes, sizeof bytes, results, 1 + choice % 16)); break;
-        case 8: CHECK_NAMED(ipcr_queue_next_kept(q, choice % 3, &l[n++ % 4], &why)); break;
+        case 8:
+            rc = ipcr_queue_next_kept(q, choice % 3, &l[n % 4], &why);
+            CHECK_NAMED(rc);
+            n += rc == IPCR_OK;
+            break;
         case 9: CHECK_NAMED(ipcr_queue_wait_for_message(q, now_ns() + 1000)); break;
         case 10: CHECK_NAMED(ipcr_queue_wait_for_room(q, 100, now_ns() + 1000)); break;
         case 11: CHECK_NAMED(choice / 16 % 8 == 0 ? ipcr_queue_purge(q, true) : (int64_t)(ipcr_queue_depth(q) & 1));
