@@ -109,7 +109,9 @@ static int scan(struct ipcr_queue *q, const struct search *s, struct found *out)
 /* Has any lane got a message since the scan?  (It may have gone on by laps since: what counts is that there was one.) */
 static bool something_came(const struct ipcr_queue *q, const struct search *s)
 {
-    if (load_acquire32(&q->header->lanes_high) != s->lanes || load_acquire64(&q->header->returns) != s->returns)
+    if (load_acquire32(&q->header->lanes_high) != s->lanes)
+        return true;
+    if (load_acquire64(&q->header->returns) != s->returns)
         return true;
     for (uint32_t i = 0; i < s->lanes; i++) {
         const struct ipcr_lane *l = &q->segment->lane[i];

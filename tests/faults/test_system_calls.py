@@ -48,7 +48,7 @@ def from_python(*arguments: str) -> int:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "LD_PRELOAD": str(INJECT)},
+        env={**os.environ, "LD_PRELOAD": str(INJECT.relative_to(ROOT))},
     )
     count = tried(done)
     assert done.returncode == 0

@@ -27,7 +27,7 @@ int main(void)
     AT(ipcr_geometry, uuid);
     AT(ipcr_geometry, time_namespace);
     AT(ipcr_geometry, creator_pid);
-    AT(ipcr_geometry, reserved);
+    AT(ipcr_geometry, lanes);
     SIZE(ipcr_side_position);
     AT(ipcr_side_position, position);
     SIZE(ipcr_side_signals);

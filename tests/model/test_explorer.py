@@ -127,7 +127,7 @@ def test_a_loop_without_end_is_a_failing_schedule(core_with: Build, loop: str) -
 
 
 def test_what_the_explorer_has_no_room_for_is_neither_right_nor_wrong(core_with: Build) -> None:
-    greedy = Change("native/ends.c", "aligned_alloc(64, (sizeof *e", "aligned_alloc(64, 100000 + (sizeof *e")
+    greedy = Change("native/ends.c", "aligned_alloc(64, (sizeof *e", "aligned_alloc(64, 10000000 + (sizeof *e")
     found = explore(core_with(greedy), "--scenario", "park-receiver", "--schedules", "100")
     assert found.returncode == 3
     assert "allocates more" in found.stdout

@@ -1,0 +1,604 @@
+"""A queue between processes: a drop-in for those of multiprocessing, over one ring per producer.
+
+    parent and children          ipc.Queue                         any of them
+    put(obj)  -- lane of this process: visible when put returns -->  get(): the oldest of all lanes
+
+A bounded queue (maxsize > 0) has no thread: put waits.  With maxsize=0, put never blocks: when the lane of this process
+is full, and only then, what doesn't fit goes in order through a feeder thread, as it always does in multiprocessing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import pickle
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, final
+
+from ipc import errors
+from ipc._core import arguments, queue_stats
+from ipc._core.encoding import Encoded, encode
+from ipc._core.native import ffi, lib
+from ipc._core.queues import (
+    BATCH_BYTES,
+    BATCH_MESSAGES,
+    DEFAULT_LANE,
+    PICKLED,
+    Empty,
+    Full,
+    QueueHandle,
+    batches,
+    bytes_of,
+    longest,
+    options,
+    owned,
+    size_of,
+)
+from ipc._core.segment import Segment
+from ipc._core.transfer import ENCODING_SHIFT, LENGTH, LENT, SMALL
+
+if TYPE_CHECKING:
+    from ipc._core.queue_stats import QueueStats
+
+__all__ = ["Queue"]
+
+_T = TypeVar("_T")
+
+_OK = lib.IPCR_OK
+_FULL = lib.IPCR_FULL
+_PATIENCE_NS = 1_000_000  # how long a put may look for room before a thread takes over
+
+_PICKLED_RESULT: Final[int] = lib.IPCR_PICKLE  # what stands above the length of a plain pickle
+_PICKLE: Final[int] = lib.IPCR_PICKLE << 32
+
+_new_memory = ffi.new_allocator(should_clear_after_alloc=False)
+_dumps, _loads = pickle.dumps, pickle.loads
+_put = lib.ipcr_queue_put_one
+_get = lib.ipcr_queue_get_into
+
+
+@final
+class Queue(QueueHandle, Generic[_T]):
+    """Many producers, many consumers, each message to one of them, at most once.
+
+    Shared by processes and threads alike; goes to children as a `Process` argument, or by fork.  What `put` returned
+    from is visible to every consumer (beyond the capacity of an unbounded queue: once its feeder has found room).
+    Messages of one process arrive in order; between processes, what was put before is taken before.  A consumer that
+    dies with a message that `get` had not returned yet leaves it to the others.
+    """
+
+    __slots__ = ("_feeder", "_feeding", "_joins_at_exit", "_maxsize", "_scratch")
+
+    _kind = "queue"
+    _feeder: _Feeder | None
+    _feeding: threading.Lock
+    _maxsize: int
+    _joins_at_exit: bool
+
+    def __init__(
+        self,
+        maxsize: int = 0,
+        *,
+        name: str | None = None,
+        lanes: int = 64,
+        capacity: int | str = DEFAULT_LANE,
+        spin: arguments.Spin = "auto",
+        accept: arguments.Accept = None,
+    ) -> None:
+        """Make a queue.
+
+        Args:
+          maxsize: most messages in the queue; 0 or less: any number.  Exact with one producer; n that put at the same
+            moment may overshoot it by n - 1.
+          name: a file name in IPC_DIR, so that unrelated processes can attach; None for one that only children get.
+          lanes: processes that may put at the same time.  A lane takes memory when it is first used.
+          capacity: bytes of messages that one producer may have waiting, or text such as "4MiB"; also the longest
+            message.  Whichever of maxsize and capacity is reached first makes put wait.
+          spin: "auto", or seconds to spin before sleeping.
+          accept: which kinds of message `get` decodes: any of "bytes", "array", "pickle"; None for all.
+
+        Raises:
+          SegmentExistsError: somebody is attached under that name.  (An orphan is replaced.)
+          OutOfSharedMemoryError: there is no room for it; nothing was made.
+        """
+        spin_ns = arguments.spin_ns(spin)
+        mask = arguments.accept_mask(accept)
+        size = arguments.capacity_bytes(capacity)
+        count = arguments.lane_count(lanes)
+        made = options(size, maxsize=max(arguments.integer(maxsize, "maxsize"), 0))
+        label = None if name is None else arguments.segment_name(name)
+        self._open(Segment.create_queue(self._kind, size, label, count, made), spin_ns, mask)
+        self._set_state(True)
+
+    @classmethod
+    def attach(cls, name: str, *, spin: arguments.Spin = "auto", accept: arguments.Accept = None) -> Queue[Any]:
+        """The queue called `name`, from a process that has nothing to do with its creator.
+
+        Raises:
+          SegmentNotFoundError, UntrustedSegmentError, IncompatibleFormatError, CorruptSegmentError.
+        """
+        self = cls.__new__(cls)
+        spin_ns, mask = arguments.spin_ns(spin), arguments.accept_mask(accept)
+        self._open(Segment.attach(cls._kind, arguments.segment_name(name)), spin_ns, mask)
+        self._set_state(True)
+        return self
+
+    @classmethod
+    def open(cls, name: str, maxsize: int = 0, **made: Any) -> Queue[Any]:
+        """Attach to the queue called `name`, or make it if nobody has; the options count only when it is made."""
+        while True:
+            try:
+                return cls.attach(name, **{key: made[key] for key in ("spin", "accept") if key in made})
+            except errors.SegmentNotFoundError:
+                try:
+                    return cls(maxsize, name=name, **made)
+                except errors.SegmentExistsError:
+                    continue
+
+    def _set_state(self, state: Any) -> None:
+        self._feeder = None
+        self._scratch: _Scratch | None = None
+        self._feeding = threading.Lock()
+        self._joins_at_exit = state
+        self._maxsize = int(self._options().maxsize)
+
+    def _state(self) -> bool:
+        return True
+
+    def _after_fork(self) -> None:
+        """What the parent's feeder still has to send is the parent's."""
+        super()._after_fork()
+        feeder, self._feeder, self._feeding = self._feeder, None, threading.Lock()
+        if feeder is not None and feeder.closing:
+            self._leave()
+
+    def _before_exit(self) -> None:
+        if self._joins_at_exit:
+            self._join_feeder()
+
+    def _join_feeder(self) -> None:
+        feeder = self._feeder
+        if feeder is not None:
+            feeder.join()
+
+    # --- putting ------------------------------------------------------------------------------------------------
+
+    def put(self, obj: _T, block: bool = True, timeout: float | None = None) -> None:
+        """Put one message, waiting while the queue is full.
+
+        Raises:
+          queue.Full: no room within `timeout` seconds, or at once with block=False.
+          ipc.ShutDown: the queue was shut down.
+          TooManyParticipantsError: as many processes as there are lanes have put already, and are alive.
+          MessageTooLargeError: longer than a lane's capacity.
+        """
+        kind = obj.__class__
+        if self._feeder is None:
+            if kind is bytes:
+                if _put(self._handle, obj, len(obj), 0, 0) >= 0:  # type: ignore[arg-type]
+                    return
+            elif kind in PICKLED:
+                buffers: list[Any] = []
+                data = _dumps(obj, 5, buffer_callback=buffers.append)
+                if not buffers and _put(self._handle, data, len(data), _PICKLE, 0) >= 0:
+                    return
+        self._put_slowly(encode(obj), block, timeout)
+
+    def put_nowait(self, obj: _T) -> None:
+        """`put(obj, block=False)`."""
+        self.put(obj, False)
+
+    def _put_slowly(self, message: Encoded, block: bool, timeout: float | None) -> None:
+        if self._closed_because:
+            self._raise(lib.IPCR_CLOSED)
+        options = ffi.new("struct ipcr_put *")
+        if not self._maxsize:
+            self._put_unbounded(message, options)
+            return
+        deadline = _deadline(block, timeout)
+        if not self._put_waiting(message, options, deadline):
+            raise Full(f"{self} has {self._maxsize} messages, or no room for {size_of(message)} bytes")
+
+    def _put_unbounded(self, message: Encoded, options: Any) -> None:
+        if self._feeder is None and self._put_waiting(message, options, time.monotonic_ns() + _PATIENCE_NS):
+            return
+        with self._feeding:
+            if self._feeder is None:
+                status = self._try_put(message, options)
+                if status == _OK:
+                    return
+                if status != _FULL:
+                    self._refuse(status, size_of(message))
+                feeder = _Feeder(self)
+                feeder.add(message)
+                feeder.start()
+                self._feeder = feeder
+                return
+            if longest(message) > self._segment.capacity:
+                self._refuse(lib.IPCR_TOO_LARGE, size_of(message))
+            if self._feeder.shutting or lib.ipcr_queue_shutdown_state(self._handle) != lib.IPCR_OPEN:
+                self._raise(lib.IPCR_SHUT_DOWN)
+            self._feeder.add(message)
+
+    def put_many(self, objs: Iterable[_T], block: bool = True, timeout: float | None = None) -> int:
+        """Put messages; returns how many.  Consumers may begin with the first before the last is there.
+
+        Raises:
+          What `put` raises.  The messages before the one that failed were put; the error's `put` says how many.
+        """
+        deadline = _deadline(block, timeout)
+        done = 0
+        try:
+            if isinstance(objs, (list, tuple)):
+                for start in range(0, len(objs), BATCH_MESSAGES):
+                    some = objs[start : start + BATCH_MESSAGES]
+                    plain = _plain(some)
+                    sent = 0 if plain is None or self._feeder is not None else _put_plain(self._handle, *plain)
+                    done += sent
+                    for batch in batches(some[sent:]):
+                        done += self._put_batch(batch, deadline)
+            else:
+                for batch in batches(objs):
+                    done += self._put_batch(batch, deadline)
+        except BaseException as error:
+            error.put = done + getattr(error, "put", 0)  # type: ignore[attr-defined]
+            raise
+        return done
+
+    def _put_batch(self, batch: list[Encoded], deadline: int) -> int:
+        done = 0
+        try:
+            if self._feeder is None and not any(rest for _, _, rest in batch):
+                done = _put_plain(
+                    self._handle, [bytes_of(first) for _, first, _ in batch], [e << 32 for e, _, _ in batch]
+                )
+            for message in batch[done:]:
+                self._put_slowly(message, True, _left(deadline))
+                done += 1
+        except BaseException as error:
+            error.put = done  # type: ignore[attr-defined]
+            raise
+        return done
+
+    # --- getting ------------------------------------------------------------------------------------------------
+
+    def get(self, block: bool = True, timeout: float | None = None) -> _T:
+        """Take the oldest message, waiting for one.
+
+        Raises:
+          queue.Empty: none within `timeout` seconds, or none now with block=False.
+          ipc.ShutDown: the queue was shut down, and is empty.
+          RefusedEncodingError: a message that `accept=` leaves out; it was taken, and not decoded.
+        """
+        inbox = self._inbox
+        if inbox is None:
+            inbox = self._borrow()
+            result = -1
+        else:
+            self._inbox = None
+            result = _get(inbox[0])
+            if 0 <= result <= SMALL:
+                message = inbox[1][:result]
+                self._inbox = inbox
+                return message  # type: ignore[no-any-return]
+            if result >> ENCODING_SHIFT == _PICKLED_RESULT:
+                message = inbox[1][: result & LENGTH]
+                self._inbox = inbox
+                return _loads(message)  # type: ignore[no-any-return]
+        try:
+            if result < 0:
+                result = self._get_slowly(inbox, block, timeout)
+            return self._finish(inbox, result)  # type: ignore[no-any-return]
+        finally:
+            self._return(inbox)
+
+    def get_nowait(self) -> _T:
+        """`get(block=False)`."""
+        return self.get(False)
+
+    def _get_slowly(self, inbox: Any, block: bool, timeout: float | None) -> int:
+        result = self._take(lambda: int(lib.ipcr_queue_try_get_into(inbox[0])), _deadline(block, timeout))
+        if result < 0:
+            raise Empty(f"{self} is empty")
+        return result
+
+    def _finish(self, inbox: Any, result: int) -> Any:
+        """Decode what is in the inbox, or what is still leased because it is large."""
+        if not result & LENT:
+            return self._decode(ffi.buffer(inbox[0].bytes, result & LENGTH), result)
+        lease = inbox[0].lease
+        try:
+            return self._decode(ffi.buffer(lease.payload, result & LENGTH), result)
+        finally:
+            status = lib.ipcr_lease_ack(inbox[2], ffi.addressof(lease))
+            if status != _OK:  # the handle was closed meanwhile, and the message given back
+                self._raise(status)
+
+    def get_many(self, max: int = 1024, timeout: float | None = None) -> list[_T]:
+        """Take what is there now, at most `max` messages, waiting for the first.
+
+        Raises:
+          queue.Empty: none within `timeout` seconds.
+          ipc.ShutDown: the queue was shut down, and is empty.
+        """
+        most = arguments.most_messages(max)
+        deadline = _deadline(True, timeout)
+        scratch, self._scratch = self._scratch or _Scratch(), None
+        try:
+            count = scratch.fill(self._handle, most)
+            if count < 0 and count != lib.IPCR_TOO_LARGE:
+                attempt = functools.partial(scratch.fill, self._handle, most)
+                count = self._take(attempt, deadline, otherwise=lib.IPCR_TOO_LARGE)
+            if count == lib.IPCR_TOO_LARGE:  # for the scratch: one by itself
+                return [self.get(True, _left(deadline))]
+            if count < 0:
+                raise Empty(f"{self} is empty")
+            return self._messages(scratch, count)
+        finally:
+            self._scratch = scratch
+
+    def _messages(self, scratch: _Scratch, count: int) -> list[Any]:
+        """Decode them, and only then take them: whatever happens meanwhile, none is lost.  Before one that can't be
+        decoded the others end; when it comes first, it is taken, and the error says why."""
+        messages: list[Any] = []
+        taken = 0
+        try:
+            self._decode_all(scratch, count, messages)
+            taken = count
+        except Exception:
+            taken = len(messages) or 1
+            if not messages:
+                raise
+        finally:
+            taken = scratch.end(self._handle, count, taken)
+        if taken < len(messages):  # the handle is being closed, which has given back the others
+            del messages[taken:]
+            if not messages:
+                self._raise(lib.IPCR_CLOSED)
+        return messages
+
+    def _decode_all(self, scratch: _Scratch, count: int, messages: list[Any]) -> None:
+        memory, at = scratch.buffer, 0
+        plain = self._accept == arguments.ALL_ENCODINGS
+        for result in scratch.results(count):
+            behind = at + (result & LENGTH)
+            if result == behind - at and plain:  # bytes: nothing stands above the length
+                messages.append(memory[at:behind])
+            elif result >> ENCODING_SHIFT == _PICKLED_RESULT and plain:
+                messages.append(_loads(memory[at:behind]))
+            else:
+                messages.append(self._decode(scratch.part(at, behind), result))
+            at = behind
+
+    # --- as in the standard library -----------------------------------------------------------------------------
+
+    def qsize(self) -> int:
+        """Messages in the queue, those that a feeder of this process has yet to send included."""
+        feeder = self._feeder
+        if feeder is None:
+            return super().qsize()
+        with self._feeding:
+            return super().qsize() + feeder.backlog()
+
+    def empty(self) -> bool:
+        """Whether there is no message now."""
+        return self.qsize() == 0
+
+    def full(self) -> bool:
+        """Whether there are maxsize messages now."""
+        return bool(lib.ipcr_queue_is_full(self._handle))
+
+    def task_done(self) -> None:
+        """A message that was taken is done with.
+
+        Raises:
+          ValueError: called more often than there were messages.
+        """
+        status = lib.ipcr_queue_task_done(self._handle)
+        if status == lib.IPCR_EMPTY:
+            raise ValueError("task_done() called too many times")
+        if status != _OK:
+            self._raise(status)
+
+    def join(self) -> None:
+        """Wait until task_done() was called for every message that was put."""
+        self._join_feeder()
+        while not lib.ipcr_queue_all_finished(self._handle):
+            self._wait(lib.ipcr_queue_wait_for_finish(self._handle, arguments.FOREVER_NS))
+
+    def purge(self) -> int:
+        """Throw away all messages that wait; returns how many.  They count as done with, as by task_done()."""
+        with self._feeding:
+            dropped = 0 if self._feeder is None else self._feeder.drop()
+        thrown_away = super().purge()
+        if thrown_away:
+            lib.ipcr_queue_finish_many(self._handle, thrown_away)
+        return dropped + thrown_away
+
+    def shutdown(self, immediate: bool = False) -> None:
+        """No more messages: put raises ipc.ShutDown, and get does once the queue is empty (at once with immediate=True,
+        which throws away what waits), in all processes.
+
+        What put() of this process has left to the feeder comes before the end; other processes' feeders give up theirs.
+        """
+        with self._feeding:
+            if self._feeder is not None and not immediate:
+                self._feeder.shutting = True
+                return
+            lib.ipcr_queue_shut(self._handle, lib.IPCR_SHUT if immediate else lib.IPCR_DRAINING)
+        if immediate:
+            self.purge()
+
+    def close(self) -> None:
+        """No more messages from this handle: what put() left to the feeder still goes, then it ends."""
+        if self._closed_because:
+            return
+        with self._feeding:
+            if self._feeder is not None:
+                self._closed_because = "it was closed here"
+                self._inbox = None
+                self._feeder.closing = True
+                return
+        self._close("it was closed here")
+
+    def join_thread(self) -> None:
+        """Wait until the feeder has sent everything.  Only after close()."""
+        if not self._closed_because:
+            raise ValueError(f"{self} is not closed; call close() first")
+        self._join_feeder()
+
+    def cancel_join_thread(self) -> None:
+        """Let this process end without waiting for the feeder: what it has not sent is lost then."""
+        self._joins_at_exit = False
+
+    def stats(self) -> QueueStats:
+        """Counters of this queue, per lane and in all."""
+        return queue_stats.stats_of(self._segment)
+
+
+def _deadline(block: bool, timeout: float | None) -> int:
+    """As the standard library understands the two: a timeout counts only for calls that block, a negative one is 0."""
+    if not block:
+        return 1
+    return arguments.deadline_ns(None if timeout is None else max(timeout, 0))
+
+
+def _left(deadline: int) -> float | None:
+    return None if deadline == arguments.FOREVER_NS else max(0, deadline - time.monotonic_ns()) / 1e9
+
+
+def _plain(objs: Sequence[Any]) -> tuple[Sequence[bytes], Sequence[int]] | None:
+    """The messages as they go, and what goes along with each; None when one of them needs a closer look."""
+    kinds = set(map(type, objs))
+    if kinds == {bytes}:
+        return objs, (0,) * len(objs)
+    if kinds <= PICKLED:
+        buffers: list[Any] = []
+        try:
+            data = [_dumps(obj, 5, buffer_callback=buffers.append) for obj in objs]
+        except Exception:  # said when it is that one's turn
+            return None
+        if not buffers:
+            return data, (_PICKLE,) * len(objs)
+    return None
+
+
+def _put_plain(handle: Any, messages: Sequence[bytes], infos: Sequence[int]) -> int:
+    """Put them in one native call, as far as there is room; how many went."""
+    from array import array
+
+    sent: int = lib.ipcr_queue_put_many(
+        handle,
+        b"".join(messages),
+        ffi.from_buffer("uint64_t[]", array("Q", map(len, messages))),
+        ffi.from_buffer("uint64_t[]", array("Q", infos)),
+        len(messages),
+        0,
+        ffi.NULL,
+    )
+    return max(sent, 0)
+
+
+class _Scratch:
+    """Room for a batch on its way in."""
+
+    __slots__ = ("_leases", "_memory", "_results", "buffer")
+
+    def __init__(self) -> None:
+        self._memory = _new_memory("char[]", 4 * BATCH_BYTES)
+        self._leases = _new_memory("struct ipcr_lease[]", BATCH_MESSAGES)
+        self._results = _new_memory("int64_t[]", BATCH_MESSAGES)
+        self.buffer = ffi.buffer(self._memory)
+
+    def fill(self, handle: Any, most: int) -> int:
+        """How many messages are here now, and leased; or a status."""
+        most, room = min(most, BATCH_MESSAGES), 4 * BATCH_BYTES
+        return int(lib.ipcr_queue_lease_many(handle, self._memory, room, self._leases, self._results, most))
+
+    def end(self, handle: Any, count: int, taken: int) -> int:
+        """Take the first of the messages that are here, and give back the others; how many were taken."""
+        return int(lib.ipcr_lease_end_many(handle, self._leases, count, taken))
+
+    def results(self, count: int) -> list[int]:
+        """What each of them is."""
+        return ffi.unpack(self._results, count)  # type: ignore[no-any-return]
+
+    def part(self, at: int, behind: int) -> Any:
+        """The memory of one."""
+        return ffi.buffer(self._memory + at, behind - at)
+
+
+class _Feeder:
+    """The thread of an unbounded queue whose lane is full: sends what waits here, in order, then ends.
+
+    The queue's lock `_feeding` guards all of this: who sees no feeder may put by itself, behind all that it had.
+    """
+
+    def __init__(self, queue: Queue[Any]) -> None:
+        self._queue = queue
+        self._waiting: deque[Encoded] = deque()
+        self._thread = threading.Thread(target=self._run, name=f"feeder of {queue}", daemon=True)
+        self.shutting = False  # shutdown() was called: behind the last message
+        self.closing = False  # the same of close()
+
+    def add(self, message: Encoded) -> None:
+        """Send it after what waits already."""
+        self._waiting.append(owned(message))
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self) -> None:
+        self._thread.join()
+
+    def backlog(self) -> int:
+        """Messages that wait here."""
+        return len(self._waiting)
+
+    def drop(self) -> int:
+        """Forget what waits; returns how many."""
+        dropped = len(self._waiting)
+        self._waiting.clear()
+        return dropped
+
+    def _run(self) -> None:
+        queue, options = self._queue, ffi.new("struct ipcr_put *")
+        try:
+            while (size := self._send_what_fits(options)) is not None:
+                queue._wait(lib.ipcr_queue_wait_for_room(queue._handle, size + 64, arguments.FOREVER_NS))
+        except (errors.ShutDown, errors.ClosedError):  # by somebody else; or the process ends, and doesn't wait for us
+            self._give_up()
+        except BaseException:  # what the next put() will raise as well
+            self._give_up()
+            raise
+
+    def _send_what_fits(self, options: Any) -> int | None:
+        """None: it was everything, and we are at our end; otherwise the size of what needs room."""
+        queue = self._queue
+        with queue._feeding:
+            while self._waiting:
+                status = queue._try_put(self._waiting[0], options)
+                if status == _FULL:
+                    return size_of(self._waiting[0])
+                if status != _OK:
+                    queue._refuse(status, size_of(self._waiting[0]))
+                self._waiting.popleft()
+            self._end_locked()
+            return None
+
+    def _give_up(self) -> None:
+        with self._queue._feeding:
+            self._waiting.clear()
+            self._end_locked()
+
+    def _end_locked(self) -> None:
+        queue = self._queue
+        if self.shutting:
+            with contextlib.suppress(errors.ClosedError):
+                lib.ipcr_queue_shut(queue._handle, lib.IPCR_DRAINING)
+        if self.closing:
+            queue._leave()
+        queue._feeder = None  # last, or a put might slip in before the end

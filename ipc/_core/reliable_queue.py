@@ -1,0 +1,772 @@
+"""A queue that loses nothing: acknowledgements, leases, redelivery, dead letters, and receipts for those who put.
+
+    put  ->  READY  --get-->  LEASED  --ack-->  done             Receipt.wait() returns
+               ^                 |
+               +--- nack, death, end of the lease ---+--> too often: kept, or moved to the dead-letter queue
+
+At least once: a message is delivered again when its holder died, gave it back, or let its lease run out; `deliveries`
+says how often it was.  The algorithm stands in native/leases.h.
+"""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, final
+
+from ipc import errors
+from ipc._core import arguments, queue_stats
+from ipc._core import encoding as encodings
+from ipc._core.encoding import encode
+from ipc._core.native import check, ffi, lib
+from ipc._core.queues import DEFAULT_LANE, PICKLED, Empty, Full, QueueHandle, batches, options, size_of
+from ipc._core.segment import Segment
+from ipc._core.transfer import ENCODING_SHIFT, LENGTH, LENT, SKEW_SHIFT, SMALL
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from ipc._core.queue_stats import QueueStats
+
+__all__ = ["DeadLetter", "Deduplicator", "Delivery", "Receipt", "ReliableQueue"]
+
+_T = TypeVar("_T")
+
+_HELD, _VIEWED, _ENDED = range(3)
+_UNREAD: Final = object()  # a message that is decoded where it lies, when somebody asks for it
+
+_PICKLED_RESULT: Final[int] = lib.IPCR_PICKLE  # what stands above the length of a plain pickle
+_PICKLE: Final[int] = lib.IPCR_PICKLE << 32
+
+_dumps, _loads = pickle.dumps, pickle.loads
+_put = lib.ipcr_queue_put_one
+_lease_into = lib.ipcr_queue_lease_into
+_ack = lib.ipcr_lease_ack
+_new_lease = ffi.new_allocator(should_clear_after_alloc=False)
+_LEASE = ffi.typeof("struct ipcr_lease *")
+
+_OK = lib.IPCR_OK
+_WAITING = frozenset((lib.IPCR_READY, lib.IPCR_LEASED))
+_VIEWABLE = frozenset((encodings.BYTES, encodings.ARRAY))
+_REASONS = {lib.IPCR_KEPT_DELIVERIES: "delivered too often", lib.IPCR_KEPT_EXPIRED: "expired"}
+
+
+class DeadLetter(NamedTuple):
+    """A message that was given up, as `dead_letters()` lists it and a dead-letter queue carries it."""
+
+    message: Any
+    """What was put; the bytes of its pickle where it can't be decoded."""
+    id: int
+    """Its id in the queue where it died; two letters of one id are the same message, moved twice."""
+    reason: str
+    """"delivered too often" or "expired"; and why the message can't be decoded, if it can't."""
+    deliveries: int
+    """How often it was delivered."""
+    queue: str | None
+    """Name of the queue where it died."""
+
+
+@final
+class Receipt:
+    """What `put` returns: what became of the message.  For the process that put it."""
+
+    __slots__ = ("_queue", "id")
+
+    def __init__(self, queue: ReliableQueue[Any], number: int) -> None:
+        self._queue = queue
+        self.id = number
+        """Unique in the life of the queue; the consumer's `Delivery` has the same."""
+
+    def _outcome(self) -> int:
+        outcome = int(lib.ipcr_queue_outcome(self._queue._handle, self.id))
+        if outcome == lib.IPCR_NOT_FOUND:
+            raise errors.ForkedHandleError(f"the receipt of message {self.id} belongs to the process that put it")
+        if outcome < 0:
+            self._queue._raise(outcome)
+        return outcome
+
+    def done(self) -> bool:
+        """Whether it is decided: acknowledged, or given up."""
+        return self._outcome() not in _WAITING
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the message was acknowledged; returns True.
+
+        (That a message was given up is remembered for the last 256 of this process after their space was used again.)
+
+        Args:
+          timeout: seconds; None waits without limit, 0 never waits.
+
+        Raises:
+          TimeoutError: not within `timeout`.
+          DeadLetteredError: it was given up: delivered too often, expired, or thrown away.
+        """
+        deadline = arguments.deadline_ns(timeout)
+        queue = self._queue
+        while (outcome := self._outcome()) in _WAITING:
+            if time.monotonic_ns() >= deadline:
+                raise errors.TimeoutError(f"{queue}: message {self.id} was not acknowledged within {timeout} s")
+            queue._wait(lib.ipcr_queue_wait_for_outcome(queue._handle, self.id, deadline))
+        if outcome != lib.IPCR_ACKED:
+            raise errors.DeadLetteredError(f"{queue}: message {self.id} was given up; dead_letters() may show it")
+        return True
+
+    def __repr__(self) -> str:
+        return f"<Receipt of message {self.id}>"
+
+
+@final
+class Delivery(Generic[_T]):
+    """One message, leased to this process.  As a context manager it acks on success and nacks on an exception."""
+
+    __slots__ = ("_handle", "_lease", "_lent", "_message", "_queue", "_result", "_state")
+
+    def __init__(self, queue: ReliableQueue[_T], lease: Any, result: int, message: Any) -> None:
+        self._queue = queue
+        self._handle = queue._handle  # so that the message stays mapped
+        self._lease = lease
+        self._result = result
+        self._message = message
+        self._state = _HELD
+        self._lent = 0  # views
+
+    @property
+    def message(self) -> _T:
+        """What was put."""
+        if self._message is _UNREAD:
+            self._decode()
+        return self._message  # type: ignore[no-any-return]
+
+    @property
+    def id(self) -> int:
+        """The same for every delivery of this message; no other message of this queue ever has it."""
+        return int(self._lease.id)
+
+    @property
+    def deliveries(self) -> int:
+        """How often it was delivered, with this time."""
+        return int(self._lease.deliveries)
+
+    @property
+    def source(self) -> int:
+        """Process that put it."""
+        return int(self._lease.source)
+
+    def _decode(self) -> None:
+        """From where it lies: only a lease that can't end by itself leaves it there."""
+        if self._state == _ENDED:
+            raise errors.LeaseLostError(f"{self._queue}: message {self.id} was viewed only, and is done with")
+        size = self._result & LENGTH
+        message = self._queue._decode(ffi.buffer(self._lease.payload, size), self._result)
+        self._must_be_ours()  # still: nobody has written there meanwhile
+        self._message = message
+
+    def _must_be_ours(self) -> None:
+        """Closing has given back what the handle held, and a forked child has nothing of its parent's."""
+        status = lib.ipcr_lease_extend(self._handle, self._lease, 0)
+        if status != _OK:
+            self._end(status)
+
+    def _end(self, status: int) -> None:
+        if status == lib.IPCR_LEASE_LOST:
+            self._state = _ENDED
+            self._queue._let_go()
+            raise errors.LeaseLostError(
+                f"{self._queue}: the lease on message {self.id} is over, and others may have the message; "
+                "a longer lease=, or extend(), keeps it"
+            )
+        if status != _OK:
+            self._queue._raise(status)
+        self._state = _ENDED
+        self._queue._let_go()
+
+    def _must_be_held(self) -> None:
+        if self._state == _ENDED:
+            raise errors.LeaseLostError(f"{self._queue}: message {self.id} was acknowledged or returned already")
+
+    def _must_not_be_lent(self) -> None:
+        if self._lent:
+            raise errors.BusyError(f"{self._queue}: message {self.id} is looked at; end the `with` of its view() first")
+
+    def ack(self) -> None:
+        """Done with it: it is delivered to nobody any more.
+
+        Raises:
+          LeaseLostError: the lease was over, or this delivery was ended before; nothing has changed.
+        """
+        if self._state != _HELD or self._message is _UNREAD:
+            self._must_be_held()
+            self._must_not_be_lent()
+            if self._state != _VIEWED:
+                self._decode()  # `message` stays readable
+        queue = self._queue
+        status = _ack(self._handle, self._lease)
+        if status != _OK or queue._prefetch:
+            self._end(status)
+        else:
+            self._state = _ENDED
+
+    def nack(self, delay: float = 0) -> None:
+        """Give it back; it is delivered again, before newer ones of its producer, after `delay` seconds (in steps of
+        0.1), unless it was delivered as often as max_deliveries allows.
+
+        Raises:
+          LeaseLostError: as `ack`.
+        """
+        self._must_be_held()
+        self._must_not_be_lent()
+        delay_ns = arguments.delay_ns(delay)
+        self._end(lib.ipcr_lease_nack(self._handle, self._lease, delay_ns))
+
+    def extend(self, seconds: float) -> None:
+        """Let the lease end `seconds` from now.  With lease=None it has no end, and gets none.
+
+        Raises:
+          LeaseLostError: as `ack`.
+        """
+        self._must_be_held()
+        lease_ns = arguments.lease_ns(seconds, "seconds") if self._queue._lease_ns else 0
+        status = lib.ipcr_lease_extend(self._handle, self._lease, lease_ns)
+        if status != _OK:
+            self._end(status)
+
+    @contextmanager
+    def view(self) -> Iterator[Any]:
+        """Lend the message where it lies, without a copy: an array or a memoryview, read-only, until the `with` ends.
+
+        Raises:
+          TypeError: the lease can end by itself (only lease=None may be viewed), or the message is a pickle.
+          BusyError: at the end, something made from the memory is still alive.
+        """
+        if self._queue._lease_ns:
+            raise TypeError(
+                f"{self._queue} has lease={self._queue._lease_ns / 1e9:g}: only with lease=None can it view"
+            )
+        self._must_be_held()
+        encoding = (self._result >> ENCODING_SHIFT) & 0xFF
+        if encoding not in _VIEWABLE:
+            raise TypeError(f"{self._queue}: message {self.id} is a pickle; only bytes and arrays can be viewed")
+        self._must_be_ours()
+        self._state = _VIEWED
+        self._lent += 1
+        self._queue._lent += 1
+        try:
+            yield from self._lend(encoding)
+        finally:
+            self._lent -= 1
+            self._queue._lent -= 1
+
+    def _lend(self, encoding: int) -> Iterator[Any]:
+        from ipc._core.lending import Loan
+
+        size = self._result & LENGTH
+        loan = Loan(_Lender(self._queue._segment), ffi.cast("char *", self._lease.payload), size)  # type: ignore[arg-type]
+        if encoding == encodings.BYTES:
+            lent: Any = loan.memory(read_only=True)
+        else:
+            read_only = encodings.read_only(loan.exporter)
+            skew = 8 * (self._result >> SKEW_SHIFT & 7)
+            lent = loan.array(encodings.array_at(ffi.buffer(self._lease.payload, size), size, skew, read_only))
+            del read_only
+        try:
+            yield lent
+        finally:
+            del lent
+            loan.end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._state == _ENDED:  # ended within the block
+            return
+        if kind is None:
+            self.ack()
+        else:
+            with suppress(errors.IpcError):  # the error on its way says more
+                self.nack()
+
+    def __repr__(self) -> str:
+        return f"<Delivery {self.deliveries} of message {self.id}, {'ended' if self._state == _ENDED else 'held'}>"
+
+
+class _Lender:
+    """What a loan wants of its end."""
+
+    __slots__ = ("_segment", "_use")
+
+    def __init__(self, segment: Segment) -> None:
+        self._segment = segment
+        self._use: Any = None
+
+    def _attached(self) -> Segment:
+        return self._segment
+
+
+@final
+class ReliableQueue(QueueHandle, Generic[_T]):
+    """Many producers, many consumers; each message is delivered until somebody acknowledges it.
+
+    Shared by processes and threads alike; goes to children as a `Process` argument, or by fork.
+    """
+
+    __slots__ = ("_dead_letter", "_free_again", "_holding", "_lease_ns", "_lent", "_prefetch", "_seen_returns")
+
+    _kind = "reliable queue"
+    _what_became = "it was given back"
+    _lease_ns: int
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        lease: float | None = 30.0,
+        max_deliveries: int = 5,
+        dead_letter: ReliableQueue[Any] | None = None,
+        prefetch: int | None = None,
+        lanes: int = 64,
+        ordered: bool = True,
+        capacity: int | str = DEFAULT_LANE,
+        spin: arguments.Spin = "auto",
+        accept: arguments.Accept = None,
+    ) -> None:
+        """Make a queue.
+
+        Args:
+          name: a file name in IPC_DIR, so that unrelated processes can attach; None for one that only children get.
+          lease: seconds after which a message that was not acknowledged is delivered to somebody else; None: only when
+            its holder dies or gives it back, which is what a pool of workers wants.
+          max_deliveries: a message that was delivered so often without an ack is given up.
+          dead_letter: where those go, as `DeadLetter`s, moved by consumers and producers that have this handle; None:
+            they are kept here, in the way of newer ones of their lane, until they are requeued or purged.
+          prefetch: most messages that this handle holds at a time; get() waits beyond it.  None: any number.
+          lanes: processes that may put at the same time.  A lane takes memory when it is first used.
+          ordered: a producer's messages are delivered in order.  False: it uses up to four lanes in turn, so that one
+            message that is held for long doesn't block the space behind it.
+          capacity: bytes of messages in a lane, or text such as "4MiB"; also the longest message.
+          spin: "auto", or seconds to spin before sleeping.
+          accept: which kinds of message `get` decodes: any of "bytes", "array", "pickle"; None for all.
+
+        Raises:
+          SegmentExistsError: somebody is attached under that name.  (An orphan is replaced.)
+          OutOfSharedMemoryError: there is no room for it; nothing was made.
+        """
+        spin_ns, mask = arguments.spin_ns(spin), arguments.accept_mask(accept)
+        size, count = arguments.capacity_bytes(capacity), arguments.lane_count(lanes)
+        made = options(
+            size,
+            lease_ns=arguments.lease_ns(lease),
+            max_deliveries=arguments.deliveries(max_deliveries),
+            lanes_each=1 if ordered else min(4, count),
+        )
+        state = _checked(dead_letter, prefetch)
+        label = None if name is None else arguments.segment_name(name)
+        self._open(Segment.create_queue(self._kind, size, label, count, made), spin_ns, mask)
+        self._set_state(state)
+
+    @classmethod
+    def attach(
+        cls,
+        name: str,
+        *,
+        dead_letter: ReliableQueue[Any] | None = None,
+        prefetch: int | None = None,
+        spin: arguments.Spin = "auto",
+        accept: arguments.Accept = None,
+    ) -> ReliableQueue[Any]:
+        """The queue called `name`, from a process that has nothing to do with its creator.
+
+        lease, max_deliveries and ordered are those of its creator; dead_letter, prefetch, spin and accept are this
+        handle's.
+
+        Raises:
+          SegmentNotFoundError, UntrustedSegmentError, IncompatibleFormatError, CorruptSegmentError.
+        """
+        self = cls.__new__(cls)
+        spin_ns, mask, state = arguments.spin_ns(spin), arguments.accept_mask(accept), _checked(dead_letter, prefetch)
+        self._open(Segment.attach(cls._kind, arguments.segment_name(name)), spin_ns, mask)
+        self._set_state(state)
+        return self
+
+    @classmethod
+    def open(cls, name: str, **made: Any) -> ReliableQueue[Any]:
+        """Attach to the queue called `name`, or make it if nobody has; what belongs to the queue counts only then."""
+        own = {key: made[key] for key in ("dead_letter", "prefetch", "spin", "accept") if key in made}
+        while True:
+            try:
+                return cls.attach(name, **own)
+            except errors.SegmentNotFoundError:
+                try:
+                    return cls(name, **made)
+                except errors.SegmentExistsError:
+                    continue
+
+    def _set_state(self, state: tuple[ReliableQueue[Any] | None, int]) -> None:
+        self._dead_letter, self._prefetch = state
+        self._lease_ns = int(self._options().lease_ns)
+        self._holding = 0
+        self._lent = 0  # views
+        self._free_again = threading.Condition()
+        self._seen_returns = 0
+
+    def _after_fork(self) -> None:
+        """A child holds none of what its parent holds."""
+        super()._after_fork()
+        self._holding = self._lent = 0
+        self._free_again = threading.Condition()
+
+    def _state(self) -> tuple[ReliableQueue[Any] | None, int]:
+        return self._dead_letter, self._prefetch
+
+    # --- putting ------------------------------------------------------------------------------------------------
+
+    def put(self, obj: _T, timeout: float | None = None, ttl: float | None = None) -> Receipt:
+        """Put one message, waiting for room; what becomes of it is told by the receipt.
+
+        Args:
+          obj: what `ipc.Sender.send` takes.
+          timeout: seconds; None waits without limit, 0 never waits.
+          ttl: seconds after which the message is given up if nobody has taken it; None for ever.
+
+        Raises:
+          TimeoutError (which is queue.Full as well): no room within `timeout`.
+          TooManyParticipantsError: as many processes as there are lanes have put already, and are alive.
+          MessageTooLargeError: longer than a lane's capacity.
+        """
+        ttl_ns = 0 if ttl is None else _ttl_ns(ttl)
+        kind = obj.__class__
+        if kind is bytes:
+            number = _put(self._handle, obj, len(obj), 0, ttl_ns)  # type: ignore[arg-type]
+            if number >= 0:
+                return Receipt(self, number)
+        elif kind in PICKLED:
+            buffers: list[Any] = []
+            data = _dumps(obj, 5, buffer_callback=buffers.append)
+            if not buffers:
+                number = _put(self._handle, data, len(data), _PICKLE, ttl_ns)
+                if number >= 0:
+                    return Receipt(self, number)
+        put = ffi.new("struct ipcr_put *")
+        put.ttl_ns = ttl_ns
+        message = encode(obj)
+        status = self._try_put(message, put)
+        if status != _OK:
+            self._put_slowly(message, put, timeout, status)
+        return Receipt(self, put.id)
+
+    def _put_slowly(self, message: encodings.Encoded, put: Any, timeout: float | None, status: int) -> None:
+        if status != lib.IPCR_FULL:
+            self._refuse(status, size_of(message))
+        deadline = arguments.deadline_ns(timeout)
+        while True:
+            self._move_dead_letters()
+            until = min(deadline, time.monotonic_ns() + 100_000_000)
+            if self._put_waiting(message, put, until):
+                return
+            if time.monotonic_ns() >= deadline:
+                raise Full(f"{self}: no room for {size_of(message)} bytes within {timeout} s{self._what_blocks()}")
+
+    def _what_blocks(self) -> str:
+        """The message at the head of a lane that is held, which keeps the space behind it from being freed."""
+        for lane in self.stats().lanes:
+            if lane.blocking_id and lane.blocking_pid:
+                return (
+                    f"; message {lane.blocking_id}, put {lane.blocking_seconds:.1f} s ago, is held by process "
+                    f"{lane.blocking_pid}"
+                )
+            if lane.blocking_id:
+                return f"; message {lane.blocking_id} was given up, and waits to be requeued or purged"
+        return "; consumers don't keep up"
+
+    def put_many(self, objs: Iterable[_T], timeout: float | None = None, ttl: float | None = None) -> list[Receipt]:
+        """Put messages, in one native call per batch; returns their receipts.
+
+        Raises:
+          What `put` raises; the error's `receipts` are those of the messages before the one that failed.
+        """
+        deadline = arguments.deadline_ns(timeout)
+        put = ffi.new("struct ipcr_put *")
+        put.ttl_ns = _ttl_ns(ttl)
+        receipts: list[Receipt] = []
+        try:
+            for batch in batches(objs):
+                for message in batch:
+                    status = self._try_put(message, put)
+                    if status != _OK:
+                        left = None if timeout is None else max(0, deadline - time.monotonic_ns()) / 1e9
+                        self._put_slowly(message, put, left, status)
+                    receipts.append(Receipt(self, put.id))
+        except BaseException as error:
+            error.receipts = receipts  # type: ignore[attr-defined]
+            raise
+        return receipts
+
+    # --- getting ------------------------------------------------------------------------------------------------
+
+    def get(self, timeout: float | None = None) -> Delivery[_T]:
+        """Lease the oldest message, waiting for one.
+
+        Args:
+          timeout: seconds; None waits without limit, 0 never waits.
+
+        Raises:
+          TimeoutError (which is queue.Empty as well): none within `timeout`, or this handle holds `prefetch` of them.
+          RefusedEncodingError: a message that `accept=` leaves out; it was given back.
+        """
+        deadline = arguments.FOREVER_NS if timeout is None else arguments.deadline_ns(timeout)
+        if self._dead_letter is not None:
+            self._move_dead_letters()
+        if self._prefetch:
+            self._wait_for_hands(deadline, timeout)
+        inbox = self._borrow()
+        lease = _new_lease(_LEASE)
+        try:
+            result = _lease_into(inbox[0], lease, self._lease_ns)
+            if result < 0:
+                result = self._get_slowly(inbox, lease, deadline, timeout)
+            message: Any = _UNREAD
+            if 0 <= result <= SMALL:
+                message = inbox[1][:result]
+            if result >> ENCODING_SHIFT == _PICKLED_RESULT or message is _UNREAD or not self._accept & 1:
+                message = self._read(inbox, lease, result)
+        except BaseException:
+            self._let_go()
+            raise
+        finally:
+            self._return(inbox)
+        return Delivery(self, lease, result, message)
+
+    def _read(self, inbox: Any, lease: Any, result: int) -> Any:
+        """The message, if it must be decoded now; one that can't be is given back."""
+        try:
+            if result >> ENCODING_SHIFT == _PICKLED_RESULT and self._accept == arguments.ALL_ENCODINGS:
+                return _loads(inbox[1][: result & LENGTH])
+            if not result & LENT:
+                return self._decode(ffi.buffer(inbox[0].bytes, result & LENGTH), result)
+            if self._lease_ns == 0:
+                encoding = (result >> ENCODING_SHIFT) & 0xFF
+                if encoding in _VIEWABLE and self._accept >> encoding & 1:
+                    return _UNREAD
+                return self._decode(ffi.buffer(lease.payload, result & LENGTH), result)
+            memory = ffi.new("char[]", result & LENGTH)  # copied, looked at once more, and only then decoded
+            check(lib.ipcr_lease_copy(self._handle, lease, memory), str(self))
+            return self._decode(ffi.buffer(memory, result & LENGTH), result)
+        except BaseException:
+            lib.ipcr_lease_nack(self._handle, lease, 0)
+            raise
+
+    def _get_slowly(self, inbox: Any, lease: Any, deadline: int, timeout: float | None) -> int:
+        def attempt() -> int:
+            self._move_dead_letters()
+            return int(_lease_into(inbox[0], lease, self._lease_ns))
+
+        result = self._take(attempt, deadline)
+        if result < 0:
+            raise Empty(f"{self}: no message within {timeout} s")
+        return result
+
+    def get_many(self, max: int = 1024, timeout: float | None = None) -> list[Delivery[_T]]:
+        """Lease what is there now, at most `max` messages, waiting for the first.  Raises as `get`."""
+        most = arguments.most_messages(max)
+        deliveries = [self.get(timeout)]
+        try:
+            while len(deliveries) < most:
+                deliveries.append(self.get(0))
+        except Exception:  # no more; or one that can't be decoded, which was given back: the next call says why
+            pass
+        except BaseException:  # a signal's handler: nobody would know of them
+            for delivery in deliveries:
+                with suppress(errors.IpcError):
+                    delivery.nack()
+            raise
+        return deliveries
+
+    def ack_many(self, deliveries: Iterable[Delivery[_T]]) -> None:
+        """Acknowledge all of them.
+
+        Raises:
+          LeaseLostError: some were lost; the others are acknowledged.
+        """
+        lost: list[int] = []
+        for delivery in deliveries:
+            try:
+                delivery.ack()
+            except errors.LeaseLostError:
+                lost.append(delivery.id)
+        if lost:
+            raise errors.LeaseLostError(f"{self}: the leases on messages {lost} were over; all others are acknowledged")
+
+    def close(self) -> None:
+        """Give up this handle: what it holds goes back to the queue, for others.  Closing twice is fine.
+
+        May come from any thread: a call that is blocked in another one ends with ClosedError.
+
+        Raises:
+          BusyError: a message is being looked at.
+        """
+        if self._lent:
+            raise errors.BusyError(f"{self} has a message that is looked at; end the `with` of its view() first")
+        super().close()
+
+    # --- how many may be held -------------------------------------------------------------------------------------
+
+    def _wait_for_hands(self, deadline: int, timeout: float | None) -> None:
+        with self._free_again:
+            while self._holding >= self._prefetch:
+                if self._closed_because:
+                    self._raise(lib.IPCR_CLOSED)
+                left = (deadline - time.monotonic_ns()) / 1e9
+                if left <= 0:
+                    raise Empty(
+                        f"{self}: this handle holds {self._holding} messages, which is prefetch={self._prefetch}, and "
+                        f"none was acknowledged within {timeout} s"
+                    )
+                self._free_again.wait(min(left, 0.1))
+            self._holding += 1
+
+    def _let_go(self) -> None:
+        if self._prefetch:
+            with self._free_again:
+                self._holding -= 1
+                self._free_again.notify()
+
+    # --- dead letters -------------------------------------------------------------------------------------------
+
+    def _move_dead_letters(self) -> None:
+        """Given-up messages to where they shall go; a full dead-letter queue leaves them here."""
+        if self._dead_letter is None:
+            return
+        returns = lib.ipcr_queue_returns(self._handle)
+        if returns == self._seen_returns:
+            return
+        after = 0
+        while (found := self._next_kept(after)) is not None:
+            lease, why = found
+            after = lease.id
+            try:
+                self._dead_letter.put(self._letter(lease, why), timeout=0)
+            except BaseException as error:
+                lib.ipcr_lease_keep(self._handle, lease, why)
+                if isinstance(error, (Full, errors.ClosedError, errors.OutOfSharedMemoryError)):
+                    return  # tried again at the next call
+                if not isinstance(error, Exception):
+                    raise
+                continue  # too large, say: it stays here, and is listed
+            lib.ipcr_lease_bury(self._handle, lease)
+        self._seen_returns = returns
+
+    def _next_kept(self, after: int) -> tuple[Any, int] | None:
+        lease, why = ffi.new("struct ipcr_lease *"), ffi.new("uint32_t *")
+        status = lib.ipcr_queue_next_kept(self._handle, after, lease, why)
+        if status == lib.IPCR_EMPTY:
+            return None
+        check(status, str(self))
+        return lease, why[0]
+
+    def _letter(self, lease: Any, why: int) -> DeadLetter:
+        result = lease.length | (lease.info >> 32 & 0xFF) << ENCODING_SHIFT | (lease.skew // 8) << SKEW_SHIFT
+        reason, memory = _REASONS.get(why, "unknown"), ffi.buffer(lease.payload, lease.length)
+        try:
+            message = self._decode(memory, result)
+        except Exception as error:  # perhaps that is why it was given up
+            message = bytes(memory)
+            reason = f"{reason}; can't be decoded here: {type(error).__name__}: {str(error)[:200]}"
+        return DeadLetter(message, lease.id, reason, lease.deliveries, self.name)
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """The messages that were given up and are kept here, oldest first."""
+        letters = []
+        after = 0
+        while (found := self._next_kept(after)) is not None:
+            lease, why = found
+            after = lease.id
+            try:
+                letters.append(self._letter(lease, why))
+            finally:
+                lib.ipcr_lease_keep(self._handle, lease, why)
+        return letters
+
+    def requeue(self, id: int) -> None:
+        """Deliver a message again that was given up, as often as max_deliveries allows, and without its ttl.
+
+        Raises:
+          LookupError: no message of that id is kept here.
+        """
+        after = arguments.integer(id, "id") - 1
+        found = self._next_kept(after) if after >= 0 else None
+        if found is None or found[0].id != id:
+            if found is not None:
+                lib.ipcr_lease_keep(self._handle, *found)
+            raise LookupError(f"{self}: no dead letter has the id {id}")
+        check(lib.ipcr_lease_requeue(self._handle, found[0]), str(self))
+
+    def purge(self, *, dead_letters: bool = True) -> int:
+        """Throw away all messages that wait, and those that were given up; returns how many."""
+        thrown_away = int(lib.ipcr_queue_purge(self._handle, dead_letters))
+        if thrown_away < 0:
+            self._raise(thrown_away)
+        return thrown_away
+
+    def stats(self) -> QueueStats:
+        """Counters of this queue, per lane and in all."""
+        return queue_stats.stats_of(self._segment)
+
+
+def _checked(dead_letter: object, prefetch: object) -> tuple[ReliableQueue[Any] | None, int]:
+    if dead_letter is not None and not isinstance(dead_letter, ReliableQueue):
+        raise TypeError(f"dead_letter must be an ipc.ReliableQueue, not {type(dead_letter).__name__}")
+    return dead_letter, 0 if prefetch is None else arguments.positive(prefetch, "prefetch")
+
+
+def _ttl_ns(ttl: float | None) -> int:
+    if ttl is None:
+        return 0
+    return max(arguments.duration_ns(ttl, "ttl"), 1)
+
+
+class Deduplicator:
+    """Remembers the last `size` ids: what was delivered again is told from what is new.  For threads as well.
+
+    if not seen(delivery.id): work(delivery.message)
+    """
+
+    __slots__ = ("_ids", "_lock", "_size")
+
+    def __init__(self, size: int = 65536) -> None:
+        """Keep the last `size` ids."""
+        self._size = arguments.positive(size, "size")
+        self._ids: OrderedDict[Hashable, None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, id: Hashable) -> bool:
+        """`seen(id)`."""
+        return self.seen(id)
+
+    def seen(self, id: Hashable) -> bool:
+        """Whether this id came before; from now on it has."""
+        with self._lock:
+            if id in self._ids:
+                self._ids.move_to_end(id)
+                return True
+            self._ids[id] = None
+            if len(self._ids) > self._size:
+                self._ids.popitem(last=False)
+            return False
+
+    def forget(self, id: Hashable) -> None:
+        """As if it had not come: for work that failed."""
+        with self._lock:
+            self._ids.pop(id, None)
+
+    def __contains__(self, id: Hashable) -> bool:
+        return id in self._ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
