@@ -26,6 +26,8 @@ MAKEFLAGS += --no-builtin-rules
 .PHONY: help preflight demo build test check prove lint format types native asan tsan asan-python stress bench wheel \
         clean model mutants crash crash-long wakes spin hostile hostile-stress hostile-planted closes coverage faults \
         check-core check-python stress-core stress-python flakes
+.PHONY: help preflight demo build test check lint format types native asan tsan asan-python stress bench wheel clean \
+        model model-long mutants planted
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -161,7 +163,8 @@ $(foreach verb,native asan tsan,$(eval $(call flavour,$(verb))))
 
 # --- the explorer: the core's own sources over a model of memory and kernel (tests/model) ---------------------------
 
-SCHEDULES ?= 8000
+SCHEDULES ?= 100000
+JOBS      ?= $(shell nproc)
 MODELLED  := $(filter-out native/os.c native/fast_%.c,$(sort $(wildcard native/*.c))) tests/model/core/ring_calls.c
 MODEL     := $(STRICT) -U_FORTIFY_SOURCE -Itests/model -include tests/model/atomics.h
 # each plain access calls the explorer, instead of libtsan, which is not linked
@@ -180,6 +183,11 @@ build/model/explorer: $(wildcard tests/model/*.[ch] native/*.h) | preflight
 
 model: build/model/core.so build/model/explorer ## explore SCHEDULES=8000 of each scenario of the protocols
 	@build/model/explorer build/model/core.so --schedules $(SCHEDULES) $(MODEL_ARGS)
+model: build/model/core.so build/model/explorer ## explore SCHEDULES=100000 of each scenario of the protocols
+	@build/model/explorer build/model/core.so --schedules $(SCHEDULES) --jobs $(JOBS)
+
+model-long: build/model/core.so build/model/explorer ## explore at random for MINUTES=30, from another seed each time
+	@build/model/explorer build/model/core.so --minutes $(MINUTES) --jobs $(JOBS) --seed $$(date +%s)000000
 
 mutants: build/model/explorer $(VENV)/have-dev ## weaken memory orders one by one: the explorer must notice
 	@$(PY) -m tests.model.mutants --explorer build/model/explorer --compiler $(CC) $(ARGS)
@@ -326,6 +334,8 @@ coverage: $(CTESTS:tests/native/%.c=build/cover/%) $(VENV)/have-dev ## lines and
 	@$(GCOVR) --add-tracefile build/cover/coverage.json --txt-metric line --txt -
 	@$(GCOVR) --add-tracefile build/cover/coverage.json --txt-metric branch --txt - \
 	    --fail-under-line $(COVER_LINES) --fail-under-branch $(COVER_BRANCHES)
+planted: build/model/core.so build/model/explorer $(VENV)/have-dev ## plant known bugs: each must be found by its tool
+	@$(PY) -m tests.model.planted $(ARGS)
 
 clean: ## remove everything that make made
 	rm -rf .venv .venv-* build dist ipc_rings.egg-info .benchmarks .hypothesis ipc/_core/*.so

@@ -60,7 +60,8 @@ void *model_copy(void *to, const void *from, size_t n);
 
 /* What mutants.py puts in their places. */
 #define exchange_weak32(w, v, order) model_exchange32((w), (v), (order), MODEL_HERE)
-#define compare_exchange_weak32(w, expected, v, order) model_compare_exchange32((w), (expected), (v), (order), MODEL_HERE)
+#define compare_exchange_weak32(w, expected, v, order)                                                                 \
+    model_compare_exchange32((w), (expected), (v), (order), MODEL_HERE)
 #define compare_exchange_weak64(w, expected, v, order)                                                                 \
     model_compare_exchange((w), 8, (expected), (v), (order), MODEL_HERE)
 #define fence_acq_rel() model_fence(MODEL_ACQ_REL_FENCE, MODEL_HERE)

@@ -1,7 +1,8 @@
-/* count.c - how many of the schedules were different, by the sums of their records: to see whether a scenario has more to it.
+/* count.c - how many of the schedules were different, by the sums of their records: to see whether a scenario has more
+ * to it.
  *
- * An estimate, as soon as they are many: linear counting (Whang, Vander-Zanden and Taylor, 1990), n = -m ln(share of m bits
- * that are not set).
+ * An estimate, as soon as they are many: linear counting (Whang, Vander-Zanden and Taylor, 1990), n = -m ln(share of m
+ * bits that are not set).
  */
 #include "explore.h"
 

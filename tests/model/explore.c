@@ -1,7 +1,8 @@
 /* explore.c - which schedules are run, and what is said of one that fails.
  *
- * Half of them depth first, with at most 0, 1, 2, 3 preemptions and a few stale values, as far as the number goes; half at
- * random by PCT, each from its own seed.  Both keep a record of their choices, from which the schedule comes back.
+ * Half of them depth first, with at most 0, 1, 2, 3 preemptions and a few stale values, as far as the number goes;
+ * half at random by PCT, each from its own seed.  Both keep a record of their choices, from which the schedule comes
+ * back.
  */
 #include "explore.h"
 #include "machine.h"

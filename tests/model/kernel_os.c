@@ -236,7 +236,8 @@ int ipcr_os_reserve(uint64_t bytes, uint8_t **at)
 int ipcr_os_map(uint8_t *at, int fd, uint64_t offset, uint64_t bytes)
 {
     const int inode = model_inode_of(fd);
-    if (mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, model_file_of(inode), (off_t)offset) == MAP_FAILED)
+    const int flags = MAP_SHARED | MAP_FIXED;
+    if (mmap(at, bytes, PROT_READ | PROT_WRITE, flags, model_file_of(inode), (off_t)offset) == MAP_FAILED)
         return IPCR_FROM_ERRNO(errno);
     *model_new_mapping() = (struct mapping){ true, false, model_here(), inode, -1, at, bytes, offset };
     return IPCR_OK;
@@ -274,7 +275,8 @@ void ipcr_os_unmap(const void *at, uint64_t bytes)
     model_step("unmap", 0);
     for (int i = 0; i < MAPPINGS; i++) {
         struct mapping *m = &model_kernel.mappings[i];
-        const bool covered = m->hold ? m->at == at : m->at >= (const uint8_t *)at && m->at < (const uint8_t *)at + bytes;
+        const uint8_t *first = at;
+        const bool covered = m->hold ? m->at == first : m->at >= first && m->at < first + bytes;
         if (!m->used || !covered || m->process != model_here())
             continue;
         m->used = false;

@@ -1,8 +1,8 @@
 /* machine.h - the machine that the explorer runs the core on: fibers in processes, a memory whose loads may be stale,
  * and a small kernel.  Each part has its own file:
  *
- *   explore.c    decides: every "which one?" of the others is a choice, made by depth-first search, at random, or from a
- *                record of an earlier run
+ *   explore.c    decides: every "which one?" of the others is a choice, made by depth-first search, at random, or
+ *                from a record of an earlier run
  *   count.c      how many of the schedules were different
  *   report.c     remembers what a schedule did, and says it when it failed
  *   fibers.c     who runs, who is blocked, who is dead, what time it is

@@ -1,11 +1,14 @@
 /* main.c - the explorer's command line.
  *
- * Ends with 0 when nothing was wrong, 1 after a failing schedule, 2 for wrong usage, 3 when the explorer has not enough room
- * for a scenario, which says nothing about the core.
+ * Ends with 0 when nothing was wrong, 1 after a failing schedule, 2 for wrong usage, 3 when the explorer has not
+ * enough room for a scenario, which says nothing about the core.
  */
 #include "stage.h"
 
 #include <stdio.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { MOST = 256 };
 
@@ -40,9 +43,11 @@ static int by_name(const void *a, const void *b)
 
 static noreturn void usage(void)
 {
-    puts("explorer CORE.so [--schedules N] [--minutes M] [--seed N] [--scenario NAME]... [--growing] [--replay RECORD]\n\n"
+    puts("explorer CORE.so [--schedules N] [--minutes M] [--seed N] [--jobs N] [--growing] [--scenario NAME]...\n"
+         "         [--replay RECORD]\n\n"
          "  --schedules   of each scenario, half of them depth first, half at random (100000)\n"
          "  --minutes     go on at random for so long in all\n"
+         "  --jobs        as so many processes, each with its share of the scenarios (1)\n"
          "  --growing     all scenarios with few schedules first, then again with more, up to --schedules\n");
     for (int i = 0; i < scenarios; i++)
         printf("  %-26s %s\n", all[i].name, all[i].says);
@@ -50,12 +55,13 @@ static noreturn void usage(void)
 }
 
 static struct {
-    uint64_t schedules, seed, total;
+    uint64_t schedules, seed;
     double minutes;
     const char *only[MOST], *record;
-    int onlys;
+    int onlys, jobs;
     bool growing;
-} wanted = { .schedules = 100000, .seed = 1 };
+} wanted = { .schedules = 100000, .seed = 1, .jobs = 1 };
+static uint64_t *totals; /* of the jobs */
 
 static void read_arguments(int argc, char **argv)
 {
@@ -65,6 +71,8 @@ static void read_arguments(int argc, char **argv)
             wanted.schedules = strtoull(argv[++i], NULL, 10);
         else if (strcmp(argv[i], "--minutes") == 0 && has_value)
             wanted.minutes = strtod(argv[++i], NULL);
+        else if (strcmp(argv[i], "--jobs") == 0 && has_value)
+            wanted.jobs = atoi(argv[++i]);
         else if (strcmp(argv[i], "--seed") == 0 && has_value)
             wanted.seed = strtoull(argv[++i], NULL, 10);
         else if (strcmp(argv[i], "--scenario") == 0 && has_value && wanted.onlys < MOST)
@@ -110,12 +118,12 @@ static void say(const struct scenario *scenario, enum verdict verdict, const str
 }
 
 /* 0, or how the program must end. */
-static int explore_one(const struct scenario *scenario, const struct effort *effort)
+static int explore_one(const struct scenario *scenario, const struct effort *effort, int job)
 {
     struct result result;
     const double start = seconds();
     const enum verdict verdict = explore(scenario, effort, &result);
-    wanted.total += result.done;
+    totals[job] += result.done;
     say(scenario, verdict, &result, seconds() - start);
     fflush(stdout);
     if (verdict == LIMITED)
@@ -125,26 +133,56 @@ static int explore_one(const struct scenario *scenario, const struct effort *eff
     return (verdict == WRONG) != scenario->wrong;
 }
 
-static int explore_all(int chosen)
+static int explore_share(int chosen, int job)
 {
     const double start = seconds();
     uint64_t schedules = wanted.growing && wanted.schedules > 500 ? 500 : wanted.schedules;
     for (;;) {
-        for (int i = 0; i < chosen; i++) {
+        for (int i = job; i < chosen; i += wanted.jobs) {
             struct effort effort = { .schedules = schedules, .seed = wanted.seed, .tell = wanted.onlys > 0 };
             if (wanted.minutes > 0)
                 effort.until = start + wanted.minutes * 60 * (i + 1) / chosen;
-            const int rc = explore_one(&all[i], &effort);
+            const int rc = explore_one(&all[i], &effort, job);
             if (rc != 0)
                 return rc;
         }
         if (schedules == wanted.schedules)
-            break;
+            return 0;
         schedules = schedules * 8 < wanted.schedules ? schedules * 8 : wanted.schedules;
     }
-    printf("%llu schedules of %d scenarios, 0 violations, %.0f per second\n", (unsigned long long)wanted.total, chosen,
-           (double)wanted.total / (seconds() - start));
-    return 0;
+}
+
+static noreturn void be_job(const char *core, int chosen, int job)
+{
+    static char lines[1 << 20]; /* a trace stays in one piece */
+    setvbuf(stdout, lines, _IOFBF, sizeof lines);
+    model_kernel_start();
+    model_processes_start(core);
+    const int rc = explore_share(chosen, job);
+    fflush(stdout);
+    _exit(rc);
+}
+
+static int explore_all(const char *core, int chosen)
+{
+    const double start = seconds();
+    uint64_t total = 0;
+    int worst = 0;
+    fflush(stdout);
+    for (int job = 0; job < wanted.jobs; job++)
+        if (fork() == 0)
+            be_job(core, chosen, job);
+    for (int job = 0, status; job < wanted.jobs; job++) {
+        if (wait(&status) < 0 || !WIFEXITED(status))
+            worst = 3;
+        else if (WEXITSTATUS(status) > worst)
+            worst = WEXITSTATUS(status);
+    }
+    for (int job = 0; job < wanted.jobs; job++)
+        total += totals[job];
+    printf("%llu schedules of %d scenarios, %s, %.0f per second\n", (unsigned long long)total, chosen,
+           worst == 0 ? "0 violations" : "NOT RIGHT", (double)total / (seconds() - start));
+    return worst;
 }
 
 int main(int argc, char **argv)
@@ -154,7 +192,16 @@ int main(int argc, char **argv)
         usage();
     read_arguments(argc, argv);
     const int chosen = choose_scenarios();
+    if (wanted.jobs < 1)
+        usage();
+    if (wanted.record == NULL) {
+        const size_t bytes = sizeof *totals * (size_t)wanted.jobs;
+        totals = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (totals == MAP_FAILED)
+            abort();
+        return explore_all(argv[1], chosen);
+    }
     model_kernel_start();
     model_processes_start(argv[1]);
-    return wanted.record != NULL ? (int)replay(&all[0], wanted.record) : explore_all(chosen);
+    return (int)replay(&all[0], wanted.record);
 }

@@ -1,18 +1,18 @@
 /* memory.c - what a load may return.
  *
- * Each location keeps all stores of this schedule, in the order in which they were made.  A fiber may read any of
- * them that is not older than what it knows of: its own stores, what it has read before, and what whoever it
- * synchronised with knew (release to acquire, fences, release sequences of read-modify-writes).  That is C11 without
+ * Each location keeps all stores of this schedule, in the order in which they were made.  A fiber may read any of them
+ * that is not older than what it knows of: its own stores, what it has read before, and what whoever it synchronised
+ * with knew (release to acquire, fences, release sequences of read-modify-writes).  That is C11 without
  * out-of-thin-air values and without loads that see a later store of another thread ("load buffering"), and with the
  * order of the stores to one location fixed by the order of execution: the view machine of Kang et al., POPL 2017,
  * without promises.
  *
- * A failed compare-exchange is a load, and may see an old value that is not the expected one.  Where two threads store to one
- * word and neither store is a read-modify-write, C11 would allow either order of the two; the model has only the order of
- * execution.  (Every shared word of the core has one such writer at a time.)
+ * A failed compare-exchange is a load, and may see an old value that is not the expected one.  Where two threads store
+ * to one word and neither store is a read-modify-write, C11 would allow either order of the two; the model has only
+ * the order of execution.  (Every shared word of the core has one such writer at a time.)
  *
- * Payload in plain memory has no old values: whoever could meet one has a race, and races.c finds it.  Payload that goes
- * by racy_write and racy_copy is words like all others.
+ * Payload in plain memory has no old values: whoever could meet one has a race, and races.c finds it.  Payload that
+ * goes by racy_write and racy_copy is words like all others.
  */
 #include "machine.h"
 

@@ -1,12 +1,12 @@
 /* races.c - plain accesses must not race.
  *
- * Three kinds of them are checked by vector clocks: payload (copy_in, copy_out), whatever else the core reads and writes in a
- * segment, and, where several threads share a process, its handles, lists and statics.  The last two kinds are seen because the
- * core is compiled with -fsanitize=thread, whose callbacks are here instead of in libtsan.  Memory that was freed may not be
- * touched at all.
+ * Three kinds of them are checked by vector clocks: payload (copy_in, copy_out), whatever else the core reads and
+ * writes in a segment, and, where several threads share a process, its handles, lists and statics.  The last two kinds
+ * are seen because the core is compiled with -fsanitize=thread, whose callbacks are here instead of in libtsan.
+ * Memory that was freed may not be touched at all.
  *
- * It proves: in the schedules that were run, no two accesses of which one is plain and one writes were unordered by what C11
- * orders.  It can't see: what the compiler may make of code without races; the stacks of fibers.
+ * It proves: in the schedules that were run, no two accesses of which one is plain and one writes were unordered by
+ * what C11 orders.  It can't see: what the compiler may make of code without races; the stacks of fibers.
  */
 #include "machine.h"
 
@@ -118,7 +118,7 @@ void model_check_free(const void *address, size_t n)
     check_private(address, n, &(struct access){ .write = true, .frees = true, .file = "free", .address = address });
 }
 
-/* --- what the compiler calls before each plain access of the core -------------------------------------------------------- */
+/* --- what the compiler calls before each plain access of the core ------------------------------------------------- */
 
 static void plain(const void *address, size_t n, bool write, const void *code)
 {

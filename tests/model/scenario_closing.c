@@ -1,5 +1,5 @@
-/* scenario_closing.c - the end of a channel: what was sent before it arrives, what was taken before it counts, and everybody
- * who waits is told.
+/* scenario_closing.c - the end of a channel: what was sent before it arrives, what was taken before it counts, and
+ * everybody who waits is told.
  */
 #include "stage.h"
 
@@ -32,7 +32,7 @@ static uint64_t taken(void)
     return stats.side[IPCR_RECEIVER].messages;
 }
 
-/* --- the sender closes -------------------------------------------------------------------------------------------------- */
+/* --- the sender closes -------------------------------------------------------------------------------------------- */
 
 static void send_and_close(void)
 {
@@ -66,9 +66,10 @@ static void look_to_the_end(void)
 
 static void perform_sender_closes(void) { start(send_and_close, receive_to_the_end); }
 static void perform_sender_closes_looked(void) { start(send_and_close, look_to_the_end); }
-static void nothing_is_left(void) { MUST(got == 2 && model_names() == 1); } /* the segment's first references are not ours */
+/* The segment itself stays: the set-up's references to it are not ours to give up. */
+static void nothing_is_left(void) { MUST(got == 2 && model_names() == 1); }
 
-/* --- flush -------------------------------------------------------------------------------------------------------------- */
+/* --- flush -------------------------------------------------------------------------------------------------------- */
 
 static void send_and_flush(void)
 {
@@ -87,12 +88,12 @@ static void receive_two(void)
 
 static void perform_flush(void) { start(send_and_flush, receive_two); }
 
-/* --- the receiver closes ------------------------------------------------------------------------------------------------ */
+/* --- the receiver closes ------------------------------------------------------------------------------------------ */
 
 static uint64_t wanted; /* messages that the receiver takes before it closes */
 
-/* What the receiver did before it gave a message back happened before flush returns: here it leaves a note, in memory that
- * nothing else guards. */
+/* What the receiver did before it gave a message back happened before flush returns: here it leaves a note, in
+ * memory that nothing else guards. */
 static char *note;
 
 static void with_a_note(void)

@@ -1,9 +1,10 @@
 /* scenario_example.c - how to explore a structure that is not in the core: a value of two words behind a counter.
  *
- * The writer says what it is about to overwrite (intent), writes, and says that it is done (published).  A reader copies, and then looks
- * whether the intent is still what it was: otherwise it may have a mixture, and must not use it.  That is a lossy
- * multicast in its smallest form.  The naive reader trusts what it copied; the hasty writer leaves its fence out; the hasty
- * reader leaves out the other one.  Each of these must fail, and the explorer says so if they don't.
+ * The writer says what it is about to overwrite (intent), writes, and says that it is done (published).  A reader
+ * copies, and then looks whether the intent is still what it was: otherwise it may have a mixture, and must not use
+ * it.  That is a lossy multicast in its smallest form.  The naive reader trusts what it copied; the hasty writer
+ * leaves its fence out; the hasty reader leaves out the other one.  Each of these must fail, and the explorer says so
+ * if they don't.
  */
 #include "stage.h"
 

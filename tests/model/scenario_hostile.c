@@ -1,5 +1,6 @@
-/* scenario_hostile.c - a peer that writes what it likes, while we look: an error in bounded time, and never more than what we
- * have checked.  (Every byte of a segment at random is the business of the fuzzer; here it is the moment that matters.)
+/* scenario_hostile.c - a peer that writes what it likes, while we look: an error in bounded time, and never more than
+ * what we have checked.  (Every byte of a segment at random is the business of the fuzzer; here it is the moment that
+ * matters.)
  */
 #include "stage.h"
 
@@ -25,7 +26,7 @@ static void start(void (*lies)(void), void (*suffers)(void))
     model_start(VICTIM, 1, suffers);
 }
 
-/* --- a length that changes after it was published ------------------------------------------------------------------------ */
+/* --- a length that changes after it was published ----------------------------------------------------------------- */
 
 static void change_the_length(void)
 {
@@ -47,7 +48,7 @@ static void receive_the_length(void)
 
 static void perform_length(void) { start(change_the_length, receive_the_length); }
 
-/* --- a position that jumps ------------------------------------------------------------------------------------------------ */
+/* --- a position that jumps ---------------------------------------------------------------------------------------- */
 
 static void jump(void)
 {
@@ -71,7 +72,7 @@ static void send_into_it(void)
 
 static void perform_position(void) { start(jump, send_into_it); }
 
-/* --- the end's word -------------------------------------------------------------------------------------------------------- */
+/* --- the end's word ----------------------------------------------------------------------------------------------- */
 
 static void flicker(void)
 {

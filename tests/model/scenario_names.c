@@ -131,7 +131,7 @@ static void somebody_can_create(void)
     MUST(model_names() == 0 && model_files() == 0);
 }
 
-/* --- unlinked on purpose ------------------------------------------------------------------------------------------------ */
+/* --- unlinked on purpose ------------------------------------------------------------------------------------------ */
 
 /* Whoever is attached goes on; the name is free at once, and leads to the new segment from then on. */
 static void unlink_and_create(void)
@@ -168,7 +168,7 @@ static void unlink_by_name(void)
 static void unlink_and_attach(void) { start_three(unlink_and_create, come_and_go, come_and_go); }
 static void unlink_twice(void) { start_three(unlink_and_create, unlink_by_name, come_and_go); }
 
-/* --- something unread --------------------------------------------------------------------------------------------------- */
+/* --- something unread --------------------------------------------------------------------------------------------- */
 
 static struct ipcr_end *sender;
 static char out[LONGEST_MESSAGE];
@@ -217,7 +217,7 @@ static void fetched(void)
     nothing_is_left();
 }
 
-/* --- where there is no O_TMPFILE ---------------------------------------------------------------------------------------- */
+/* --- where there is no O_TMPFILE ---------------------------------------------------------------------------------- */
 
 /* As gc does with whatever has the prefix. */
 static void clean_temporaries(void)

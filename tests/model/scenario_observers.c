@@ -64,7 +64,7 @@ static void perform(void)
     model_start(OBSERVER, 2, observe);
 }
 
-/* --- one side, one look: few enough schedules to run them nearly all ------------------------------------------------------ */
+/* --- one side, one look: few enough schedules to run them nearly all ---------------------------------------------- */
 
 static void send_three(void)
 {
@@ -85,7 +85,7 @@ static void perform_small(void)
     model_start(OBSERVER, 2, look_once);
 }
 
-/* --- who has it --------------------------------------------------------------------------------------------------------- */
+/* --- who has it --------------------------------------------------------------------------------------------------- */
 
 static struct ipcr_end *first, *second;
 

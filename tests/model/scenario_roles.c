@@ -1,4 +1,4 @@
-/* scenario_roles.c - who has an end: taken once, handed to a child, given up, and what the other side is told meanwhile. */
+/* scenario_roles.c - who has an end: taken once, handed to a child, given up; and what the other side is told. */
 #include "stage.h"
 
 enum { FIRST = 1, OTHER = 2, SECOND = 3, LENGTH = 1300 };
@@ -32,7 +32,7 @@ static void start(void (*first)(void), void (*other)(void), void (*second)(void)
         model_start(SECOND, 2, second);
 }
 
-/* --- two want it -------------------------------------------------------------------------------------------------------- */
+/* --- two want it -------------------------------------------------------------------------------------------------- */
 
 static void two_handles(void)
 {
@@ -71,7 +71,7 @@ static void perform_take_in_one_process(void)
     model_start(SECOND, 0, second_takes);
 }
 
-/* --- one closes, another wants it --------------------------------------------------------------------------------------- */
+/* --- one closes, another wants it --------------------------------------------------------------------------------- */
 
 static void taken_with_rival(void)
 {
@@ -107,7 +107,8 @@ static void receive_to_the_end(void)
 static void perform_close(void) { start(send_and_close, receive_to_the_end, want_it); }
 static void one_arrived(void) { MUST(got == 1 && takes == 0); }
 
-/* Not cleanly, as when a process's function raised: the rival may go on, and the receiver is told of a death, or of nothing. */
+/* Not cleanly, as when a process's function raised: the rival may go on, and the receiver is told of a death, or of
+ * nothing. */
 static void send_and_give_up(void)
 {
     MUST(send_message(sender, 0, LENGTH) == IPCR_OK);
@@ -140,7 +141,7 @@ static void receive_past_deaths(void)
 static void perform_give_up(void) { start(send_and_give_up, receive_past_deaths, go_on); }
 static void two_arrived(void) { MUST(got == 2 && takes == 1); }
 
-/* --- who has died ------------------------------------------------------------------------------------------------------- */
+/* --- who has died ------------------------------------------------------------------------------------------------- */
 
 static void take_and_vanish(void)
 {
@@ -160,7 +161,7 @@ static void learn_who(void)
 
 static void perform_blame(void) { start(take_and_vanish, learn_who, NULL); }
 
-/* --- a successor meets a live other side -------------------------------------------------------------------------------- */
+/* --- a successor meets a live other side -------------------------------------------------------------------------- */
 
 /* The ring is full when the sender has gone; while its successor opens the ring, the receiver gives room back. */
 static void full_and_abandoned(void)
@@ -193,7 +194,7 @@ static void receive_five(void)
 static void nothing(void) {}
 static void perform_successor(void) { start(nothing, receive_five, take_and_overwrite); }
 
-/* --- both ends in one process ------------------------------------------------------------------------------------------- */
+/* --- both ends in one process ------------------------------------------------------------------------------------- */
 
 static void one_process(void)
 {
@@ -214,7 +215,7 @@ static void wait_in_vain(void)
 
 static void perform_one_process(void) { start(wait_in_vain, NULL, NULL); }
 
-/* --- handed to a child -------------------------------------------------------------------------------------------------- */
+/* --- handed to a child -------------------------------------------------------------------------------------------- */
 
 static void anonymous(void)
 {
@@ -279,7 +280,7 @@ static void hand_over_in_vain(void)
 
 static void perform_take_back(void) { start(hand_over_in_vain, receive_to_the_end, NULL); }
 
-/* --- nobody can come any more ------------------------------------------------------------------------------------------- */
+/* --- nobody can come any more ------------------------------------------------------------------------------------- */
 
 static void give_claim_up(void) { leave(sender, true); }
 

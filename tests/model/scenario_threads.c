@@ -1,11 +1,12 @@
-/* scenario_threads.c - two threads of one process at one handle: one is told that it is busy, or both go one after the other.
+/* scenario_threads.c - two threads of one process at one handle: one is told that it is busy, or both go one after the
+ * other.
  *
- * What a handle keeps in private memory is checked for races here (races.c), so that these scenarios hold the edges of the
- * busy word (B in docs/memory-model.md) and of the flags that other threads raise.
+ * What a handle keeps in private memory is checked for races here (races.c), so that these scenarios hold the edges of
+ * the busy word (B in docs/memory-model.md) and of the flags that other threads raise.
  */
 #include "threads.h"
 
-/* --- both use it -------------------------------------------------------------------------------------------------------- */
+/* --- both use it -------------------------------------------------------------------------------------------------- */
 
 static void send_numbers(uint64_t first)
 {
@@ -59,7 +60,7 @@ static void take_some(void)
 
 static void perform_both_receive(void) { start_threads(send_four, take_some, take_some); }
 
-/* --- one waits, the other tries ---------------------------------------------------------------------------------------- */
+/* --- one waits, the other tries ----------------------------------------------------------------------------------- */
 
 /* What last_info says may already be of the other thread's message. */
 static void wait_for_two(void)
@@ -77,7 +78,7 @@ static void wait_for_two(void)
 
 static void perform_both_wait(void) { start_threads(send_four, wait_for_two, wait_for_two); }
 
-/* --- first use ---------------------------------------------------------------------------------------------------------- */
+/* --- first use ---------------------------------------------------------------------------------------------------- */
 
 static void take_and_send(uint64_t number)
 {
@@ -107,7 +108,7 @@ static void receive_two(void)
 
 static void perform_first_use(void) { start_threads(receive_two, take_and_send_zero, take_and_send_one); }
 
-/* --- an end that nobody has taken yet ----------------------------------------------------------------------------------- */
+/* --- an end that nobody has taken yet ----------------------------------------------------------------------------- */
 
 static void take_it(void)
 {
@@ -126,7 +127,7 @@ static void return_nothing(void)
 
 static void perform_take_and_return(void) { start_threads(NULL, take_it, return_nothing); }
 
-/* --- one asks it to finish ----------------------------------------------------------------------------------------------- */
+/* --- one asks it to finish ---------------------------------------------------------------------------------------- */
 
 static void drain(void) { core()->end_drain(receiver); }
 
@@ -146,7 +147,7 @@ static void receive_until_drained(void)
 
 static void perform_drain(void) { start_threads(send_three, receive_until_drained, drain); }
 
-/* --- the registry ------------------------------------------------------------------------------------------------------- */
+/* --- the registry ------------------------------------------------------------------------------------------------- */
 
 static struct ipcr_segment *shared_segment;
 

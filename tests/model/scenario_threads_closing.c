@@ -9,7 +9,7 @@ static void start(void (*other)(void), void (*first)(void), void (*second)(void)
     start_threads(other, first, second);
 }
 
-/* --- one closes --------------------------------------------------------------------------------------------------------- */
+/* --- one closes --------------------------------------------------------------------------------------------------- */
 
 static void close_it(struct ipcr_end *end)
 {
@@ -157,10 +157,10 @@ static void perform_returned_twice(void)
     model_start(THIRD, 0, return_it_too);
 }
 
-/* --- slices ------------------------------------------------------------------------------------------------------------- */
+/* --- slices ------------------------------------------------------------------------------------------------------- */
 
-/* As Python drives it: whatever came of a wait, it is given up behind it; also by a thread that never got in.  A wait that goes on
- * finds its place kept. */
+/* As Python drives it: whatever came of a wait, it is given up behind it; also by a thread that never got in.  A
+ * wait that goes on finds its place kept. */
 static void wait_shortly(void)
 {
     for (int i = 0; i < 3; i++) {

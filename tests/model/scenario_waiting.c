@@ -1,5 +1,5 @@
-/* scenario_waiting.c - who parks is woken, in both directions: the smallest cases, so that nearly all of their schedules can be
- * run.  There is no patience here: a sleep that nobody ends is a deadlock, and found as such.
+/* scenario_waiting.c - who parks is woken, in both directions: the smallest cases, so that nearly all of their
+ * schedules can be run.  There is no patience here: a sleep that nobody ends is a deadlock, and found as such.
  */
 #include "stage.h"
 
@@ -27,13 +27,13 @@ static void take(uint64_t number, uint64_t length)
     MUST(receive(receiver, out) == (int64_t)length && is_message(out, number, length));
 }
 
-/* --- the receiver sleeps ------------------------------------------------------------------------------------------------ */
+/* --- the receiver sleeps ------------------------------------------------------------------------------------------ */
 
 static void send_one(void) { MUST(core()->send(sender, message(0, 40), 40, 0) == IPCR_OK); }
 static void take_one(void) { take(0, 40); }
 static void perform_receiver_parks(void) { start(send_one, take_one); }
 
-/* --- the sender sleeps -------------------------------------------------------------------------------------------------- */
+/* --- the sender sleeps -------------------------------------------------------------------------------------------- */
 
 static void full_ring(void)
 {
@@ -82,7 +82,7 @@ static void take_a_little_more(void)
 static void perform_sender_needs_more(void) { start(send_a_little_more, take_a_little_more); }
 static void perform_sender_needs_all(void) { start(send_as_large_as_the_ring, take_all); }
 
-/* --- both sleep in turn ------------------------------------------------------------------------------------------------- */
+/* --- both sleep in turn ------------------------------------------------------------------------------------------- */
 
 static void send_two_of_all(void)
 {
@@ -98,7 +98,7 @@ static void take_two_of_all(void)
 
 static void perform_both_park(void) { start(send_two_of_all, take_two_of_all); }
 
-/* --- signals ------------------------------------------------------------------------------------------------------------ */
+/* --- signals ------------------------------------------------------------------------------------------------------ */
 
 /* After a signal the caller may give the wait up; the end is then as before. */
 static void wait_and_give_up(void)

@@ -58,7 +58,10 @@ void leave(struct ipcr_end *end, bool clean)
     c->end_free(end);
 }
 
-static uint8_t byte_of(uint64_t number, uint64_t length, uint64_t at) { return (uint8_t)(number * 7 + length + at * 13); }
+static uint8_t byte_of(uint64_t number, uint64_t length, uint64_t at)
+{
+    return (uint8_t)(number * 7 + length + at * 13);
+}
 
 const char *message(uint64_t number, uint64_t length)
 {

@@ -1,5 +1,5 @@
-/* ring_calls.c - compiled with the core, for the explorer: functions of ring.h that nothing in the core calls, so that they are
- * explored, and mutated, as the rest is.
+/* ring_calls.c - compiled with the core, for the explorer: functions of ring.h that nothing in the core calls, so that
+ * they are explored, and mutated, as the rest is.
  */
 #include "ring.h"
 
