@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from multiprocessing import forkserver
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ WAITS = {
 def wait_for_a_worker(wait: str, method: str, receives: str, told: Any) -> None:
     """Start a worker that takes one message, and wait for it; after Ctrl-C, let it go."""
     tx, inbox = ipc.channel()
+    forkserver._forkserver.__init__()  # type: ignore[misc]  # the one that the tests may have started is no child of ours
     worker = ipc.spawn(roles.recv_then_say, inbox, context=method)
     if receives == "another thread":
         roles.deliver_signals_to_another_thread()
