@@ -25,7 +25,7 @@ MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 .PHONY: help preflight demo build test check prove lint format types native asan tsan asan-python stress bench wheel \
         clean model mutants crash crash-long wakes spin hostile hostile-stress hostile-planted closes coverage faults \
-        check-core check-python stress-core stress-python flakes
+        model-long check-core check-python stress-core stress-python flakes
 .PHONY: help preflight demo build test check lint format types native asan tsan asan-python stress bench wheel clean \
         model model-long mutants planted
 
@@ -75,10 +75,9 @@ check-core: # one after the other, beside check-python
 	@$(MAKE) --no-print-directory native
 	@$(MAKE) --no-print-directory asan
 	@$(MAKE) --no-print-directory tsan
-	@$(MAKE) --no-print-directory model SCHEDULES=100000
+	@$(MAKE) --no-print-directory model JOBS=1
 	@$(MAKE) --no-print-directory hostile
 	@$(MAKE) --no-print-directory wakes SECONDS=30
-	@$(MAKE) --no-print-directory mutants ARGS="--commits 20 --minutes 5"
 
 check-python:
 	@$(MAKE) --no-print-directory test
@@ -102,7 +101,7 @@ stress: $(VENV)/have-native $(VENV)/have-test ## the longer tools, for MINUTES=3
 
 stress-core:
 	@$(MAKE) --no-print-directory hostile-stress MINUTES=$$(( ($(MINUTES) + 2) / 3 ))
-	@$(MAKE) --no-print-directory model SCHEDULES=10000000 MODEL_ARGS="--minutes $$(( ($(MINUTES) + 2) / 3 ))"
+	@$(MAKE) --no-print-directory model-long JOBS=1 MINUTES=$$(( ($(MINUTES) + 2) / 3 ))
 	@$(MAKE) --no-print-directory wakes SECONDS=$$(( $(MINUTES) * 20 ))
 
 stress-python:
@@ -181,8 +180,6 @@ build/model/explorer: $(wildcard tests/model/*.[ch] native/*.h) | preflight
 	@mkdir -p $(@D)
 	@$(CC) $(MODEL) -O3 -DMODEL_HOST -rdynamic $(wildcard tests/model/*.c) -ldl -lm -o $@
 
-model: build/model/core.so build/model/explorer ## explore SCHEDULES=8000 of each scenario of the protocols
-	@build/model/explorer build/model/core.so --schedules $(SCHEDULES) $(MODEL_ARGS)
 model: build/model/core.so build/model/explorer ## explore SCHEDULES=100000 of each scenario of the protocols
 	@build/model/explorer build/model/core.so --schedules $(SCHEDULES) --jobs $(JOBS)
 

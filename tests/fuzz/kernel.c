@@ -272,6 +272,10 @@ int ipcr_os_allocate(int fd, uint64_t bytes)
     return IPCR_OK;
 }
 
+/* Of queues, which this target does not run yet. */
+int ipcr_os_set_size(int fd, uint64_t bytes) { return ipcr_os_allocate(fd, bytes); }
+int ipcr_os_allocate_range(int fd, uint64_t offset, uint64_t bytes) { return ipcr_os_allocate(fd, offset + bytes); }
+
 int ipcr_os_facts(int fd, struct ipcr_file_facts *out)
 {
     known(fd);
