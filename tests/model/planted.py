@@ -17,51 +17,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.model.plant import Change, Planted
+from tests.model.planted_queues import QUEUES
 
 ROOT = Path(__file__).parents[2]
 NEEDED = ("native", "tests", "tools", "Makefile")  # to build what is in native/
 
 
-@dataclass(frozen=True)
-class Change:
-    """Text of a file that stands there once, and what is put in its place."""
-
-    path: str
-    old: str
-    new: str
-
-    def apply(self, tree: Path) -> None:
-        path = tree / self.path
-        text = path.read_text()
-        if text.count(self.old) != 1:
-            raise ValueError(f"{self.path} has this {text.count(self.old)} times, not once: {self.old}")
-        path.write_text(text.replace(self.old, self.new))
-
-
-@dataclass(frozen=True)
-class Planted:
-    """A bug, and who must find it."""
-
-    name: str
-    says: str
-    changes: tuple[Change, ...]
-    tool: str
-    command: str
-    pattern: str = field(default=".")
-
-    @staticmethod
-    def explored(name: str, says: str, scenario: str, *changes: Change) -> Planted:
-        """One that a scenario of the explorer finds."""
-        command = (
-            "make -s --no-print-directory build/model/core.so && "
-            f"{{checkout}}/build/model/explorer build/model/core.so --scenario {scenario} --schedules 20000"
-        )
-        return Planted(name, says, changes, f"explorer: {scenario}", command, rf"again: --scenario {scenario} --replay")
-
-
-TABLE = (
+CHANNELS = (
     Planted.explored(
         "published-early",
         "the position is stored before the bytes",
@@ -160,8 +125,8 @@ TABLE = (
         "names-leave",
         Change(
             "native/segment.c",
-            "!handed_over && ipcr_still_named(s->dir, s->name, s->id) != IPCR_OK)",
-            "!handed_over && false)",
+            "    if (rc == IPCR_OK && s->dir != NULL && !handed_over) {\n",
+            "    if (rc == IPCR_OK && s->dir != NULL && !handed_over && false) {\n",
         ),
     ),
     Planted.explored(
@@ -201,6 +166,8 @@ TABLE = (
         Change("native/ends.c", "ipcr_wake_if_parked(&e->mine->parked, true); /*", "ipcr_wake(&e->mine->parked); /*"),
     ),
 )
+
+TABLE = (*CHANNELS, *QUEUES)
 
 
 def copy_of_the_sources(where: Path) -> Path:

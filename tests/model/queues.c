@@ -235,6 +235,26 @@ void work_off_some(int n)
     }
 }
 
+void make_queue_of_held(const struct ipcr_queue_options *options, int messages, int holds, uint64_t lease_ns,
+                        struct ipcr_lease *held)
+{
+    act_as(0);
+    make_queue(1, options);
+    take_lane();
+    for (int process = 1; process < 3; process++) {
+        act_as(process);
+        join_queue();
+        take_number();
+    }
+    act_as(0);
+    for (int i = 0; i < messages; i++)
+        (void)put((uint64_t)i);
+    for (int i = 0; i < holds; i++)
+        MUST(try_lease(lease_ns, &held[i]) == IPCR_OK);
+    record.comes_back = true;
+    keep_record();
+}
+
 /* --- afterwards --------------------------------------------------------------------------------------------------------- */
 
 void look_at_stats(struct ipcr_lane_stats *out)

@@ -17,6 +17,9 @@ enum { LANE = 4096, MOST_NUMBERS = 32, SECOND_PRODUCER = 16 };
 struct ipcr_queue *make_queue(uint32_t lanes, const struct ipcr_queue_options *options);
 struct ipcr_queue *join_queue(void);
 struct ipcr_queue *queue(void); /* the running process's handle */
+/* Process 0 puts `messages`, and holds the first `holds` of them, for lease_ns; 1 and 2 are ready to take. */
+void make_queue_of_held(const struct ipcr_queue_options *options, int messages, int holds, uint64_t lease_ns,
+                        struct ipcr_lease *held);
 /* So that a run need not begin with it: a lane, a consumer's number. */
 void take_lane(void);
 void take_number(void);

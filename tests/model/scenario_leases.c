@@ -7,13 +7,6 @@
 enum { FIRST = 1, SECOND = 2, THIRD = 3, FOURTH = 4 };
 
 static struct ipcr_lease held[9];
-static uint64_t with_end; /* of the leases that set_up makes; 0: none */
-
-static struct ipcr_lease *hold(int n)
-{
-    MUST(try_lease(with_end, &held[n]) == IPCR_OK);
-    return &held[n];
-}
 
 static void look(void)
 {
@@ -21,37 +14,16 @@ static void look(void)
     must_be_all_done();
 }
 
-static void settle(void)
+static void set_up(const struct ipcr_queue_options *options, int messages, int holds, uint64_t lease_ns)
 {
-    record.comes_back = true;
-    keep_record();
-}
-
-/* Process 0 puts `messages`, and holds the first `holds` of them; 1 and 2 are ready to take. */
-static void set_up(const struct ipcr_queue_options *options, int messages, int holds)
-{
-    act_as(0);
-    make_queue(1, options);
-    take_lane();
-    for (int process = 1; process < 3; process++) {
-        act_as(process);
-        join_queue();
-        take_number();
-    }
-    act_as(0);
-    for (int i = 0; i < messages; i++)
-        (void)put((uint64_t)i);
-    for (int i = 0; i < holds; i++)
-        hold(i);
-    settle();
+    make_queue_of_held(options, messages, holds, lease_ns, held);
 }
 
 /* --- nack ------------------------------------------------------------------------------------------------------------------ */
 
 static void one_held(void)
 {
-    with_end = 0;
-    set_up(&(struct ipcr_queue_options){ .slots = 2 }, 1, 1);
+    set_up(&(struct ipcr_queue_options){ .slots = 2 }, 1, 1, 0);
 }
 
 static void nack_first(void) { MUST(nack(&held[0]) == IPCR_OK); }
@@ -68,8 +40,7 @@ static void perform_nack_wakes(void)
 /* Two come back, two sleep. */
 static void two_held(void)
 {
-    with_end = 0;
-    set_up(&(struct ipcr_queue_options){ .slots = 2 }, 2, 2);
+    set_up(&(struct ipcr_queue_options){ .slots = 2 }, 2, 2, 0);
 }
 
 static void nack_two(void)
@@ -100,8 +71,7 @@ static void perform_close_returns(void)
 /* The next scan finds the first eight held, and moves the hint beyond them. */
 static void eight_held(void)
 {
-    with_end = 0;
-    set_up(&(struct ipcr_queue_options){ .slots = 16 }, 9, 8);
+    set_up(&(struct ipcr_queue_options){ .slots = 16 }, 9, 8, 0);
 }
 
 static void nack_the_last_but_one(void)
@@ -130,8 +100,7 @@ static void perform_nack_hint_two(void)
 
 static void one_runs_out(void)
 {
-    with_end = LEASE_NS;
-    set_up(&(struct ipcr_queue_options){ .slots = 2 }, 1, 1);
+    set_up(&(struct ipcr_queue_options){ .slots = 2 }, 1, 1, LEASE_NS);
 }
 
 static void ack_late(void)
@@ -202,10 +171,9 @@ static void perform_extend(void)
 
 /* --- memory that is used again while a late holder copies --------------------------------------------------------------------- */
 
-/* Of two words, so that it can be torn; what follows in the lane fills it up, and is done with.  Process 2 is the producer. */
-static void copied_late(void)
+/* Of two words, so that it can be torn; what follows in the lane fills it up.  Process 2 is the producer. */
+static void copied_late(bool filler_is_done)
 {
-    with_end = LEASE_NS;
     act_as(0);
     make_queue(1, &(struct ipcr_queue_options){ .slots = 4 });
     take_number();
@@ -218,19 +186,25 @@ static void copied_late(void)
     message_length = 16;
     (void)put(0);
     act_as(0);
-    hold(0);
+    MUST(try_lease(LEASE_NS, &held[0]) == IPCR_OK);
     act_as(2);
     const struct ipcr_piece filler = { .data = message(1, LANE - 16), .length = LANE - 16 };
     struct ipcr_put put_it = { .info = IPCR_INFO(1, IPCR_BYTES) };
     MUST(core()->queue_put_pieces(queue(), &filler, 1, &put_it) == IPCR_OK);
     act_as(1);
     struct ipcr_lease l;
-    MUST(core()->queue_lease(queue(), 0, &l) == IPCR_OK && core()->lease_ack(queue(), &l) == IPCR_OK);
+    MUST(core()->queue_lease(queue(), 0, &l) == IPCR_OK);
+    if (filler_is_done)
+        MUST(core()->lease_ack(queue(), &l) == IPCR_OK);
     record.begun = record.put = record.done = 2;
     record.begun |= 1;
     record.put |= 1;
-    settle();
+    record.comes_back = true;
+    keep_record();
 }
+
+static void copied_late_alone(void) { copied_late(true); }
+static void copied_late_beside_another(void) { copied_late(false); }
 
 static void copy_and_ack(void)
 {
@@ -264,172 +238,39 @@ static void perform_recycled(void)
     model_start(THIRD, 2, put_another);
 }
 
-/* The producer dies anywhere, or goes; process 1 takes its lane, and writes there. */
-static void put_and_go(void)
+/* The producer frees the memory, writes nothing, because there is too little of it, and goes; another one writes. */
+static void free_and_go(void)
 {
-    const int rc = put_unless_closed(2);
-    MUST(rc == IPCR_OK);
+    const uint64_t length = 64;
+    const int64_t rc = core()->queue_put_one(queue(), message(2, length), length, 0, 0);
+    MUST(rc == IPCR_FULL);
     core()->queue_close(queue());
 }
 
-static void work_off_until_three(void)
+static void work_off_once(void)
 {
     struct ipcr_lease l;
     model_pass_time(2 * LEASE_NS);
-    do {
-        MUST(lease(0, &l) == IPCR_OK);
-        MUST(ack(&l) == IPCR_OK);
-    } while (number_of(&l) != 3);
+    const int rc = try_lease(0, &l);
+    MUST(rc == IPCR_EMPTY || (rc == IPCR_OK && ack(&l) == IPCR_OK));
 }
 
-static void put_a_third(void) { (void)put(3); }
+static void put_a_third(void)
+{
+    uint64_t id;
+    int rc;
+    while ((rc = try_put(3, &id)) == IPCR_TAKEN)
+        look_later();
+    MUST(rc == IPCR_OK || rc == IPCR_FULL); /* it came too early to find anything freed */
+}
 
 static void perform_recycled_by_another(void)
 {
     begin_record();
-    model_start(FIRST, 0, copy_and_ack);
-    model_start(SECOND, 1, work_off_until_three);
-    model_start(THIRD, 2, put_and_go);
-    model_start(FOURTH, 1, put_a_third);
-    model_fibers[THIRD].mortal = true;
-}
-
-/* --- messages that are kept ------------------------------------------------------------------------------------------------------ */
-
-static void one_kept_after_one(void)
-{
-    with_end = 0;
-    set_up(&(struct ipcr_queue_options){ .slots = 2, .max_deliveries = 1 }, 1, 1);
-}
-
-/* Two look for messages that are kept, and throw them away. */
-static void move_kept(void)
-{
-    struct ipcr_lease l;
-    uint32_t why;
-    while (core()->queue_depth(queue()) != 0) {
-        const int rc = core()->queue_next_kept(queue(), 0, &l, &why);
-        if (rc == IPCR_OK) {
-            MUST(why == IPCR_KEPT_DELIVERIES && number_of(&l) == 0 && (record.done & 1) == 0);
-            record.done |= 1;
-            MUST(core()->lease_bury(queue(), &l) == IPCR_OK);
-        } else {
-            MUST(rc == IPCR_EMPTY);
-            look_later();
-        }
-    }
-}
-
-static void perform_kept(void)
-{
-    begin_record();
-    model_start(FIRST, 0, nack_first);
-    model_start(SECOND, 1, move_kept);
-    model_start(THIRD, 2, move_kept);
-}
-
-/* Put back, and back again: then somebody who sleeps gets it. */
-static void keep_then_requeue(void)
-{
-    struct ipcr_lease l;
-    uint32_t why;
-    int rc;
-    while ((rc = core()->queue_next_kept(queue(), 0, &l, &why)) == IPCR_EMPTY)
-        look_later();
-    MUST(rc == IPCR_OK && core()->lease_keep(queue(), &l, why) == IPCR_OK);
-    MUST(core()->lease_requeue(queue(), &l) == IPCR_LEASE_LOST);
-    MUST(core()->queue_next_kept(queue(), 0, &l, &why) == IPCR_OK && why == IPCR_KEPT_DELIVERIES);
-    MUST(core()->lease_requeue(queue(), &l) == IPCR_OK);
-}
-
-static void perform_requeue(void)
-{
-    begin_record();
-    model_start(FIRST, 0, nack_first);
-    model_start(SECOND, 1, keep_then_requeue);
-    model_start(THIRD, 2, work_off_one);
-}
-
-/* The stale lease of a message that was kept and requeued, and is held once more by the same process. */
-static void one_runs_out_for_good(void)
-{
-    with_end = LEASE_NS;
-    set_up(&(struct ipcr_queue_options){ .slots = 2, .max_deliveries = 1 }, 1, 1);
-}
-
-static void requeue_and_lease(void)
-{
-    struct ipcr_lease l;
-    uint32_t why;
-    model_pass_time(2 * LEASE_NS);
-    int rc = try_lease(LEASE_NS, &l); /* whoever looks ends the first lease */
-    MUST(rc == IPCR_EMPTY || rc == IPCR_AGAIN);
-    rc = core()->queue_next_kept(queue(), 0, &l, &why);
-    if (rc == IPCR_EMPTY)
-        return; /* the first holder was quicker */
-    MUST(rc == IPCR_OK && core()->lease_requeue(queue(), &l) == IPCR_OK);
-    model_now -= 2 * LEASE_NS; /* so that only the count tells the leases apart */
-    MUST(try_lease(LEASE_NS, &l) == IPCR_OK && ack(&l) == IPCR_OK);
-}
-
-static void perform_stale_requeue(void)
-{
-    begin_record();
-    model_start(FIRST, 0, ack_late);
-    model_start(SECOND, 0, requeue_and_lease);
-}
-
-/* --- purge --------------------------------------------------------------------------------------------------------------------------- */
-
-static void none_yet(void)
-{
-    with_end = 0;
-    set_up(&(struct ipcr_queue_options){ .slots = 2 }, 1, 0);
-}
-
-static int64_t purged;
-
-static void purge_twice(void)
-{
-    purged = 0;
-    for (int i = 0; i < 2; i++) {
-        const int64_t n = core()->queue_purge(queue(), false);
-        MUST(n >= 0);
-        purged += n;
-    }
-}
-
-static void try_twice(void)
-{
-    uint64_t number;
-    for (int i = 0; i < 2; i++) {
-        const int rc = try_get(&number);
-        MUST(rc == IPCR_OK || rc == IPCR_EMPTY);
-    }
-}
-
-static void put_two_more(void)
-{
-    (void)put(1);
-    (void)put(2);
-}
-
-static void perform_purge(void)
-{
-    begin_record();
-    model_start(FIRST, 0, put_two_more);
-    model_start(SECOND, 1, purge_twice);
-    model_start(THIRD, 2, try_twice);
-}
-
-/* What was put was thrown away, or got, or is there. */
-static void look_after_purge(void)
-{
-    struct ipcr_lane_stats sum;
-    act_as(0);
-    look_at_stats(&sum);
-    MUST(sum.put == 3 && sum.dead == (uint64_t)purged && sum.acknowledged == count_of(record.done));
-    MUST(sum.ready == 3 - sum.dead - sum.acknowledged && sum.leased == 0 && sum.kept == 0);
+    model_start(FIRST, 1, work_off_once);
+    model_start(SECOND, 2, free_and_go);
+    model_start(THIRD, 1, put_a_third);
+    model_start(FOURTH, 0, copy_and_ack);
 }
 
 #define SLICES (3 * SLICE_NS)
@@ -447,20 +288,12 @@ static const struct scenario scenarios[] = {
     { LEASES("stale-nack", "The same with a nack.", one_runs_out, perform_stale_nack), .patience_ns = SLICES },
     { LEASES("stale-same", "The same where its holder has the message a second time.", one_runs_out,
              perform_stale_of_the_same), .patience_ns = SLICES },
-    { LEASES("stale-requeue", "The same after it was kept and requeued.", one_runs_out_for_good, perform_stale_requeue),
-      .patience_ns = SLICES },
     { LEASES("two-repair", "Two who find a late lease: one of them gets the message.", one_runs_out, perform_two_repair),
       .patience_ns = SLICES },
     { LEASES("extend", "An extended lease is not taken away.", one_runs_out, perform_extend), .patience_ns = SLICES },
-    { LEASES("recycled", "A late holder never takes another message's bytes for its own.", copied_late,
+    { LEASES("recycled", "A late holder never takes another message's bytes for its own.", copied_late_alone,
              perform_recycled) },
-    { LEASES("recycled-adopted", "The same where a dead producer's successor wrote them.", copied_late,
-             perform_recycled_by_another), .patience_ns = SLICES, .deaths = 1 },
-    { LEASES("kept", "A message that is kept is moved by one of those who look for it.", one_kept_after_one,
-             perform_kept), .patience_ns = SLICES },
-    { LEASES("requeue", "Who sleeps is woken when a message is requeued.", one_kept_after_one, perform_requeue),
-      .patience_ns = 1000000 },
-    { .name = "lease-purge", .says = "A message is thrown away, or got, or there.", .set_up = none_yet,
-      .perform = perform_purge, .look = look_after_purge, .patience_ns = SLICES },
+    { .name = "lease-recycled-adopted", .says = "The same where another producer wrote them than the one who freed.",
+      .set_up = copied_late_beside_another, .perform = perform_recycled_by_another, .patience_ns = SLICES },
 };
 ADD_SCENARIOS(scenarios)

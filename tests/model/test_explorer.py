@@ -13,7 +13,8 @@ import pytest
 
 from tests.model.mutants import reviewed
 from tests.model.mutations import modelled, mutants_of
-from tests.model.planted import TABLE, Change, copy_of_the_sources
+from tests.model.plant import Change
+from tests.model.planted import TABLE, copy_of_the_sources
 
 ROOT = Path(__file__).parents[2]
 MAKE = shutil.which("make")
