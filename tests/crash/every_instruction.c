@@ -119,6 +119,7 @@ static void die_really(struct walk *w, uint64_t boundary)
     victim_kill(&victim);
     if (state_look(&w->state, s))
         complain(w, "its death has changed what it left");
+    s->way = s->operation->ways == 0 ? 0 : (int)(boundary % (uint64_t)s->operation->ways); /* there is one death only */
     if (!recovers_for_real(s, answer))
         complain(w, answer);
     state_end(&w->state);

@@ -1,10 +1,11 @@
 /* kill_points.c - SIGKILL at the entry and at the exit of every system call, for the operations that live by
- * system calls: creating, attaching, detaching, unlinking, removing, replacing an orphan, taking an end, closing it.
+ * system calls: creating, attaching, detaching, unlinking, removing, replacing an orphan, taking an end, closing it;
+ * and for all of queues, where taking a lane or a number is a lock, and so is telling who is dead.
  *
  *     kill_points [OPERATION...]
  *
  * Here nothing is copied: the death is real, the locks are the kernel's, and this process is the one that lives on.
- * After each death the world goes on in each of its ways (names.h), and no name and no descriptor is left.
+ * After each death the world goes on in each of its ways, and no name and no descriptor is left.
  * What can't be told from here is whether the kernel does half of a system call; it promises not to.
  */
 #include "step.h"

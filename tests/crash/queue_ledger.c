@@ -184,7 +184,7 @@ int check_queue_words(struct stage *s)
     return done;
 }
 
-/* --- statistics ---------------------------------------------------------------------------------------------------- */
+/* --- statistics --------------------------------------------------------------------------------------------------- */
 
 static void add_up(struct ipcr_lane_stats *sum, const struct standing *it)
 {

@@ -97,3 +97,17 @@ void takes(struct stage *s, struct ipcr_queue *q, uint32_t count)
     while (count-- > 0)
         acks(s, q, leases(s, q, 0));
 }
+
+struct ipcr_queue *mere_producer(struct stage *s)
+{
+    struct ipcr_queue *q = enters(s);
+    takes_a_lane(q);
+    return q;
+}
+
+struct ipcr_queue *with_a_number(struct stage *s)
+{
+    struct ipcr_queue *q = enters(s);
+    CHECK_IS(ipcr_queue_register(q), IPCR_OK);
+    return q;
+}

@@ -1,26 +1,10 @@
-/* queue_scenes.c - see queue_scenes.h. */
+/* queue_scenes.c - scenes for consumers, and how each begins; see queue_scenes.h. */
 #include "queue_scenes.h"
 #include "clock.h"
 
-enum { SHORT = 1, LONG = 1000 }; /* seconds */
+enum { SHORT = 100, LONG = 1000 }; /* seconds */
 
-static uint32_t slots_of(const struct stage *s) { return (uint32_t)s->operation->shape->slots; }
-/* As many messages as there may be. */
-static uint32_t fill_of(const struct stage *s)
-{
-    const uint64_t maxsize = s->operation->shape->maxsize;
-    return maxsize != 0 && maxsize < s->operation->shape->slots ? (uint32_t)maxsize : slots_of(s);
-}
 static struct standing *now_of(struct stage *s, uint32_t number) { return &s->play->messages[number].now; }
-static struct ipcr_lane_words *lane_words(struct stage *s) { return s->segment->lane[0].words; }
-
-/* Another holder's number for the victim than the one that comes last. */
-static struct ipcr_queue *with_a_number(struct stage *s)
-{
-    struct ipcr_queue *q = enters(s);
-    CHECK_IS(ipcr_queue_register(q), IPCR_OK);
-    return q;
-}
 
 /* A producer who also takes what it has put, so that lane and marks have a past. */
 static struct ipcr_queue *producer(struct stage *s)
@@ -30,14 +14,6 @@ static struct ipcr_queue *producer(struct stage *s)
         brings(s, q, 1);
         takes(s, q, 1);
     }
-    return q;
-}
-
-/* One that has no holder's number. */
-static struct ipcr_queue *mere_producer(struct stage *s)
-{
-    struct ipcr_queue *q = enters(s);
-    takes_a_lane(q);
     return q;
 }
 
@@ -123,11 +99,12 @@ static void comes_back_unsaid(struct stage *s, uint32_t number)
     *now_of(s, number) = given_back(s, number, *now_of(s, number));
 }
 
-/* Somebody will die who holds two messages, and the hint is above the first of them: those in between are done with, and
- * the second stands where the hint was, a lap later. */
+/* Somebody will die who holds two messages, and the hint is above the first of them: those in between are done with,
+ * and the second stands where the hint was, a lap later. */
 static struct ipcr_queue *with_a_high_hint(struct stage *s, uint32_t *first)
 {
     struct ipcr_queue *q = producer(s), *dead = with_a_number(s);
+    dead->next_repair_ns = UINT64_MAX; /* it has just looked after others, and so moved no hint since */
     brings(s, q, slots_of(s));
     takes(s, q, 1);
     *first = leases(s, dead, 0);
@@ -279,125 +256,27 @@ static void kept(struct stage *s)
     stays(s, q);
 }
 
-/* --- producers: the victim has, or will have, lane 0 ---------------------------------------------------------------- */
-
-static void new_lane(struct stage *s) { stays(s, with_a_number(s)); }
-
-/* One who dies; the past is in its lane, and a consumer of another number lives on. */
-static struct ipcr_queue *predecessor(struct stage *s, struct ipcr_queue **consumer)
-{
-    struct ipcr_queue *q = mere_producer(s);
-    *consumer = enters(s);
-    for (uint32_t i = 0; i < slots_of(s) + 1; i++) {
-        brings(s, q, 1);
-        takes(s, *consumer, 1);
-    }
-    return q;
-}
-
-static void left_empty(struct stage *s)
-{
-    struct ipcr_queue *c, *q = predecessor(s, &c);
-    leaves(q);
-    stays(s, c);
-}
-
-/* So many are put, of which the consumer acknowledges and holds some. */
-static struct ipcr_queue *left(struct stage *s, uint32_t unread, uint32_t acked, uint32_t held)
-{
-    struct ipcr_queue *c, *q = predecessor(s, &c);
-    brings(s, q, unread);
-    takes(s, c, acked);
-    while (held-- > 0)
-        leases(s, c, 0);
-    dies(q);
-    return c;
-}
-
-static void left_unread(struct stage *s) { stays(s, left(s, 2, 0, 0)); }
-
-static void left_held(struct stage *s)
-{
-    struct ipcr_queue *c = left(s, slots_of(s), 0, 1), *dead = enters(s);
-    leases(s, dead, 0);
-    dies(dead);
-    stays(s, c);
-}
-
-static void head_behind(struct stage *s)
-{
-    struct ipcr_queue *c = left(s, slots_of(s) - 1, 0, 0);
-    store_relaxed64(&lane_words(s)->head, load_relaxed64(&lane_words(s)->head) - 1);
-    stays(s, c);
-}
-
-static void scribbled(struct stage *s)
-{
-    struct ipcr_queue *c = left(s, 2, 0, 0);
-    struct ipcr_lane_words *w = lane_words(s);
-    const struct ipcr_lane *lane = &s->segment->lane[0];
-    const uint64_t next = load_relaxed64(&w->head), freed = load_relaxed64(&w->freed);
-    CHECK(next - freed < slots_of(s)); /* so that the slot is free */
-    struct ipcr_slot *slot = ipcr_slot_at(lane, next);
-    const struct ipcr_slot *last = ipcr_slot_at(lane, next - 1);
-    memset(lane->data + ((load_relaxed64(&last->position) + ipcr_padded(load_relaxed64(&last->length))) &
-                         (s->segment->capacity - 1)),
-           0xee, 100);
-    store_relaxed64(&slot->sequence, next);
-    store_relaxed64(&slot->position, UINT64_MAX);
-    store_relaxed64(&slot->length, UINT64_MAX);
-    struct ipcr_lane_mark *mark = &w->mark[load_relaxed64(&w->mark[0].freed) == freed];
-    store_relaxed64(&mark->freed, freed + 1);
-    store_relaxed64(&mark->deliveries, UINT64_MAX);
-    stays(s, c);
-}
-
-static void nearly_full(struct stage *s) { stays(s, left(s, slots_of(s) - 1, 0, 0)); }
-static void reclaim_all(struct stage *s) { stays(s, left(s, fill_of(s), fill_of(s), 0)); }
-static void reclaim_one(struct stage *s) { stays(s, left(s, slots_of(s), 1, 1)); }
-static void no_room(struct stage *s) { stays(s, left(s, fill_of(s), 0, 0)); }
-static void one_to_go(struct stage *s) { stays(s, left(s, fill_of(s) - 1, 0, 0)); }
-
-static void dead_consumer(struct stage *s)
-{
-    struct ipcr_queue *c = left(s, slots_of(s), 0, 0), *dead = enters(s);
-    for (uint32_t i = 0; i < slots_of(s); i++)
-        leases(s, dead, 0);
-    dies(dead);
-    stays(s, c);
-}
-
-/* Two messages that leave no room in the data, although there are slots; both done with. */
-static void bytes_before_end(struct stage *s)
-{
-    struct ipcr_queue *q = mere_producer(s), *c = enters(s);
-    const uint64_t all = s->operation->capacity - s->start->position;
-    brings_sized(s, q, all - 2000, 0);
-    brings_sized(s, q, 2000, 0);
-    takes(s, c, 2);
-    dies(q);
-    stays(s, c);
-}
-
-static void (*const scenes[])(struct stage *s) = {
-    [NO_MESSAGE] = no_message,     [ONE_READY] = one_ready,
-    [LANE_FULL] = lane_full,       [TWO_LANES] = two_lanes,
+static void (*const consumer_scenes[SCENES])(struct stage *s) = {
+    [NO_MESSAGE] = no_message,
+    [ONE_READY] = one_ready,
+    [LANE_FULL] = lane_full,
+    [TWO_LANES] = two_lanes,
     [SECOND_LANE] = second_lane,
-    [BEHIND_HELD] = behind_held,   [OVER_DONE] = over_done,
-    [LAPPED] = lapped,             [BELOW_HINT] = below_hint,
+    [BEHIND_HELD] = behind_held,
+    [OVER_DONE] = over_done,
+    [LAPPED] = lapped,
+    [BELOW_HINT] = below_hint,
     [HINT_ABOVE] = hint_above,
-    [DEAD_NUMBER] = dead_number,   [DEAD_TO_BURY] = dead_to_bury,
-    [TWO_DEAD] = two_dead,         [HALF_BURIED] = half_buried,
+    [DEAD_NUMBER] = dead_number,
+    [DEAD_TO_BURY] = dead_to_bury,
+    [TWO_DEAD] = two_dead,
+    [HALF_BURIED] = half_buried,
     [BURIED_BUT_ONE_WORD] = buried_but_one_word,
-    [RAN_OUT] = ran_out,           [DELAYED] = delayed,
-    [PERISHED] = perished,         [EXHAUSTED] = exhausted,
-    [KEPT] = kept,                 [NEW_LANE] = new_lane,
-    [LEFT_EMPTY] = left_empty,     [LEFT_UNREAD] = left_unread,
-    [LEFT_HELD] = left_held,       [HEAD_BEHIND] = head_behind,
-    [SCRIBBLED] = scribbled,       [NEARLY_FULL] = nearly_full,
-    [RECLAIM_ALL] = reclaim_all,   [RECLAIM_ONE] = reclaim_one,
-    [NO_ROOM] = no_room,           [ONE_TO_GO] = one_to_go,
-    [DEAD_CONSUMER] = dead_consumer, [BYTES_BEFORE_END] = bytes_before_end,
+    [RAN_OUT] = ran_out,
+    [DELAYED] = delayed,
+    [PERISHED] = perished,
+    [EXHAUSTED] = exhausted,
+    [KEPT] = kept,
 };
 
 /* --- the stage ---------------------------------------------------------------------------------------------------- */
@@ -430,7 +309,8 @@ void prepare_queue(struct stage *s)
                                        first, &s->segment),
              IPCR_OK);
     segment_lives_on(s, s->segment);
-    scenes[s->start->filled](s);
+    const enum queue_scene scene = (enum queue_scene)s->start->filled;
+    (scene < NEW_LANE ? consumer_scenes : producer_scenes)[scene](s);
     for (uint32_t n = 0; n < s->play->count; n++)
         s->play->foreseen[n] = s->play->messages[n].now;
     s->play->quiet = is_quiet(s);

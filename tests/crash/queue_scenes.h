@@ -42,8 +42,11 @@ enum queue_scene {
     NO_ROOM,       /* all ready */
     ONE_TO_GO,     /* one more, and there are maxsize */
     DEAD_CONSUMER, /* no room: a dead man holds all */
-    BYTES_BEFORE_END, /* payloads end so many bytes before the end of the data: START_AT of the position */
+    BYTES_BEFORE_END, /* payloads end so many bytes before the end of the data: the start's `position` */
+    SCENES
 };
+
+extern void (*const producer_scenes[SCENES])(struct stage *s); /* NEW_LANE and those after it */
 
 /* For starts of BYTES_BEFORE_END, whose first sequence is 0. */
 #define DATA_ENDS_IN(bytes) { #bytes " bytes before the end of the data", (bytes), BYTES_BEFORE_END }
@@ -64,6 +67,10 @@ void stays(struct stage *s, struct ipcr_queue *q);
 void leaves(struct ipcr_queue *q);
 void dies(struct ipcr_queue *q);
 
+/* With nothing but a lane, or a holder's number. */
+struct ipcr_queue *mere_producer(struct stage *s);
+struct ipcr_queue *with_a_number(struct stage *s);
+
 void takes_a_lane(struct ipcr_queue *q);
 /* Their lengths are as planned, unless told otherwise. */
 void brings(struct stage *s, struct ipcr_queue *q, uint32_t count);
@@ -72,6 +79,9 @@ void brings_sized(struct stage *s, struct ipcr_queue *q, uint64_t length, uint64
 uint32_t leases(struct stage *s, struct ipcr_queue *q, uint64_t seconds);
 void acks(struct stage *s, struct ipcr_queue *q, uint32_t number);
 void takes(struct stage *s, struct ipcr_queue *q, uint32_t count);
+
+static inline uint32_t slots_of(const struct stage *s) { return (uint32_t)s->operation->shape->slots; }
+static inline struct ipcr_lane_words *lane_words(const struct stage *s) { return s->segment->lane[0].words; }
 
 /* A message of this number from a handle; the caller knows that it is its turn. */
 int put_number(struct stage *s, struct ipcr_queue *q, uint32_t number, uint64_t ttl_ns, uint64_t *id);

@@ -9,8 +9,8 @@
 
 static bool is_over(struct standing it) { return it.phase == IPCR_ACKED || it.phase == IPCR_DEAD; }
 
-/* Numbers are given in the order of puts, so the lowest that can be taken is both the first of its lane and the oldest of
- * all. */
+/* Numbers are given in the order of puts, so the lowest that can be taken is both the first of its lane and the oldest
+ * of all. */
 uint32_t next_takeable(const struct play *p, const struct standing at[])
 {
     for (uint32_t n = 0; n < p->count; n++)

@@ -82,7 +82,7 @@ static void plan_finish(struct stage *s)
 static void plan_drain(struct stage *s) { s->play->shuts = IPCR_DRAINING; }
 static void plan_shut(struct stage *s) { s->play->shuts = IPCR_SHUT; }
 
-/* --- two at once --------------------------------------------------------------------------------------------------- */
+/* --- two at once -------------------------------------------------------------------------------------------------- */
 
 /* As soon as the victim has given the first message back, the other repairs as well, between all of its instructions:
  * what one of them does the other need not. */
@@ -91,11 +91,11 @@ static void repair_meanwhile(struct stage *s)
     const struct play *p = s->play;
     const struct step *first = &p->script[0];
     const struct ipcr_lane *lane = &s->segment->lane[p->messages[first->number].lane];
-    uint64_t sum = 0;
+    uint64_t state = 0;
     for (uint64_t n = 0; n <= lane->mask; n++)
         if (load_relaxed64(&lane->slots[n].info) == IPCR_INFO(first->number, IPCR_BYTES))
-            sum = load_acquire64(&lane->slots[n].state);
-    if (ipcr_phase_of(sum) == IPCR_LEASED)
+            state = load_acquire64(&lane->slots[n].state);
+    if (ipcr_phase_of(state) == IPCR_LEASED)
         return;
     const uint64_t before = load_acquire64(&ipcr_queue_header(s->segment)->returns);
     CHECK_IS(ipcr_queue_repair(p->mate, now_ns()), IPCR_OK);
@@ -128,7 +128,10 @@ static const struct start to_purge[] = {
 };
 static const struct start kept[] = { { "two are kept", 0, KEPT } };
 static const struct start to_finish[] = { { "one message", 0, ONE_READY }, { "a dead man's number", 0, DEAD_NUMBER } };
-static const struct start to_shut[] = { { "no message", 0, NO_MESSAGE }, { "behind one that is held", 0, BEHIND_HELD } };
+static const struct start to_shut[] = {
+    { "no message", 0, NO_MESSAGE },
+    { "behind one that is held", 0, BEHIND_HELD },
+};
 static const struct start two_at_once[] = {
     { "a dead man", 0, DEAD_TO_BURY }, { "two dead men", 0, TWO_DEAD }, { "leases that ran out", 0, RAN_OUT },
 };

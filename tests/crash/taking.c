@@ -5,7 +5,7 @@
  */
 #include "queue_scenes.h"
 
-enum { IN_A_ROW = 3 };
+enum { PATIENCE_MS = 40, IN_A_ROW = 3, ROOM_FOR_TWO = 50 };
 
 static int64_t got(int64_t rc)
 {
@@ -21,12 +21,16 @@ static int64_t get_one(struct stage *s)
 
 static int64_t get_many(struct stage *s)
 {
-    struct ipcr_lease leases[IN_A_ROW];
     int64_t results[IN_A_ROW];
-    const int64_t done = ipcr_queue_lease_many(s->queue, (char *)s->between->hand, HAND_BYTES, leases, results, IN_A_ROW);
-    if (done > 0)
-        CHECK_IS(ipcr_lease_end_many(s->queue, leases, (uint64_t)done, (uint64_t)done), done);
+    const int64_t done = ipcr_queue_get_many(s->queue, (char *)s->between->hand, HAND_BYTES, results, IN_A_ROW);
     return done == IPCR_EMPTY ? 0 : done;
+}
+
+/* The third doesn't fit any more, and goes back. */
+static int64_t get_what_fits(struct stage *s)
+{
+    int64_t results[IN_A_ROW];
+    return ipcr_queue_get_many(s->queue, (char *)s->between->hand, ROOM_FOR_TWO, results, IN_A_ROW);
 }
 
 static int64_t lease_one(struct stage *s)
@@ -59,6 +63,50 @@ static int64_t attach_and_get(struct stage *s)
     return result;
 }
 
+/* It has looked, in vain; and if there was somebody to be repaired, that was just before his death. */
+static void approach_in_vain(struct stage *s)
+{
+    struct ipcr_lease none;
+    open_queue(s);
+    CHECK_IS(ipcr_queue_register(s->queue), IPCR_OK);
+    s->queue->next_repair_ns = UINT64_MAX;
+    CHECK_IS(ipcr_queue_lease(s->queue, 0, &none), IPCR_EMPTY);
+}
+
+/* In vain again, but not for nothing: it sleeps until the deadline, and then looks after others. */
+static int64_t wait_for_message(struct stage *s)
+{
+    const uint64_t deadline = in_ms(PATIENCE_MS);
+    CHECK_IS(ipcr_queue_wait_for_message(s->queue, deadline), IPCR_OK);
+    return now_ns() >= deadline ? IPCR_OK : IPCR_AGAIN;
+}
+
+/* --- a queue that is never empty ---------------------------------------------------------------------------------- */
+
+/* Its scan can be watched: how far each lane had come. */
+static void approach_watched(struct stage *s)
+{
+    open_queue(s);
+    s->queue->ends = (uint64_t *)(void *)s->between->hand;
+}
+
+/* When the victim has looked into the first lane, which is empty, and comes to the second, a message comes to the first;
+ * then the second lane's goes, and the first lane goes on for more than a lap, with one message in it all the time. */
+static void move_meanwhile(struct stage *s)
+{
+    struct ipcr_queue *mate = s->play->mate;
+    const uint64_t *ends = (const uint64_t *)(const void *)s->between->hand;
+    if (s->seen != 0 || ends[1] == 0)
+        return;
+    s->seen = 1;
+    for (uint64_t i = 0; i <= s->operation->shape->slots; i++) {
+        brings(s, mate, 1);
+        takes(s, mate, 1);
+    }
+}
+
+static void check_found(struct stage *s) { CHECK(!s->returned || s->result == 1); }
+
 /* --- what they will do -------------------------------------------------------------------------------------------- */
 
 static void plan_begin(struct stage *s)
@@ -73,20 +121,29 @@ static void plan_lease(struct stage *s)
     s->play->promised = will_lease(s, NEVER) != NONE;
 }
 
-/* All are leased before the first is acknowledged. */
 static void plan_get(struct stage *s, int64_t most, enum date until)
 {
-    uint32_t held[IN_A_ROW], n;
     plan_begin(s);
-    while (s->play->promised < most && (n = will_lease(s, until)) != NONE)
-        held[s->play->promised++] = n;
-    for (int64_t i = 0; i < s->play->promised; i++)
-        will_ack(s, held[i], true);
+    for (uint32_t n; s->play->promised < most && (n = will_lease(s, until)) != NONE; s->play->promised++)
+        will_ack(s, n, true);
 }
 
 static void plan_one(struct stage *s) { plan_get(s, 1, NEVER); }
 static void plan_many(struct stage *s) { plan_get(s, IN_A_ROW, NEVER); }
+static void plan_what_fits(struct stage *s)
+{
+    plan_get(s, 2, NEVER);
+    will_return(s, will_lease(s, NEVER), NEVER);
+}
+
 static void plan_one_for_a_time(struct stage *s) { plan_get(s, 1, LATER); }
+
+static void plan_repair(struct stage *s)
+{
+    will_register(s);
+    script_begins(s);
+    will_repair(s, true);
+}
 
 /* --- where -------------------------------------------------------------------------------------------------------- */
 
@@ -101,6 +158,8 @@ static const struct start at_most_once[] = {
     { "behind one that is held", 0, BEHIND_HELD },
     { "behind one that is done with", 0, OVER_DONE },
     { "laps behind", 0, LAPPED },
+    { "below a hint", 0, BELOW_HINT },
+    { "below a hint, unsaid", 0, HINT_ABOVE },
     { "a dead man's number", 0, DEAD_NUMBER },
     { "a dead man", 0, DEAD_TO_BURY },
     { "two dead men", 0, TWO_DEAD },
@@ -116,6 +175,8 @@ static const struct start at_least_once[] = {
     { "two lanes", 0, TWO_LANES },
     { "behind one that is done with", 0, OVER_DONE },
     { "laps behind", 0, LAPPED },
+    { "below a hint", 0, BELOW_HINT },
+    { "below a hint, unsaid", 0, HINT_ABOVE },
     { "a dead man's number", 0, DEAD_NUMBER },
     { "two dead men", 0, TWO_DEAD },
     { "leases that ran out", 0, RAN_OUT },
@@ -125,14 +186,21 @@ static const struct start at_least_once[] = {
     { "two are kept", 0, KEPT },
     COUNTERS(LANE_FULL),
 };
+static const struct start full[] = { { "full", 0, LANE_FULL } };
 static const struct start some[] = {
     { "no message", 0, NO_MESSAGE },
     { "two lanes", 0, TWO_LANES },
     { "a dead man's number", 0, DEAD_NUMBER },
 };
+static const struct start second_lane[] = { { "one in the second lane", 0, SECOND_LANE } };
+static const struct start nothing_ready[] = {
+    { "no message", 0, NO_MESSAGE },  { "a dead man", 0, DEAD_TO_BURY },
+    { "leases that ran out", 0, RAN_OUT },
+};
 
 static const struct queue_shape once = { IPCR_KIND_QUEUE, 2, 4, 0, 0 };
 static const struct queue_shape again = { IPCR_KIND_RELIABLE, 2, 4, 3, 0 };
+static const struct queue_shape narrow = { IPCR_KIND_RELIABLE, 2, 2, 3, 0 };
 
 #define CONSUMER                                                                                              \
     .capacity = SMALLEST, .ways = WAYS_OF_QUEUES, .prepare = prepare_queue, .observe = observe_repairing,         \
@@ -143,10 +211,17 @@ const struct operation taking_operations[] = {
       .operate = get_one },
     { .name = "get-many", CONSUMER, STARTS(at_most_once), .shape = &once, .plan = plan_many, .approach = open_queue,
       .operate = get_many },
+    { .name = "get-what-fits", CONSUMER, STARTS(full), .shape = &once, .plan = plan_what_fits, .approach = open_queue,
+      .operate = get_what_fits },
     { .name = "lease", CONSUMER, STARTS(at_least_once), .shape = &again, .plan = plan_lease, .approach = open_queue,
       .operate = lease_one },
     { .name = "lease-copy-ack", CONSUMER, STARTS(at_least_once), .shape = &again, .plan = plan_one_for_a_time,
       .approach = open_queue, .operate = lease_copy_ack },
     { .name = "attach-and-get", CONSUMER, STARTS(some), .shape = &once, .plan = plan_one, .operate = attach_and_get },
+    { .name = "lease-what-moves", STARTS(second_lane), .shape = &narrow, .capacity = SMALLEST,
+      .prepare = prepare_queue, .approach = approach_watched, .operate = lease_one, .meanwhile = move_meanwhile,
+      .check = check_found },
+    { .name = "wait-for-message", CONSUMER, STARTS(nothing_ready), .shape = &narrow, .plan = plan_repair,
+      .approach = approach_in_vain, .operate = wait_for_message },
     { .name = NULL },
 };

@@ -9,8 +9,11 @@
 
 const struct operation *const all_rooms[] = { sending_operations, receiving_operations, parts_operations,
                                               end_operations, name_operations, putting_operations,
-                                              taking_operations, lease_operations, repair_operations, NULL };
-const struct operation *const rooms_with_system_calls[] = { end_operations, name_operations, NULL };
+                                              taking_operations, lease_operations, repair_operations,
+                                              queue_name_operations, NULL };
+const struct operation *const rooms_with_system_calls[] = { end_operations,    name_operations,  putting_operations,
+                                                             taking_operations, lease_operations, repair_operations,
+                                                             queue_name_operations, NULL };
 
 static char base[DIR_ROOM / 2];
 
