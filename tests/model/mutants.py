@@ -11,6 +11,7 @@ brings it back.  When the explorer itself runs out of room or time, that is said
                                                             those on lines from these commits, then the others,
                                                             beginning elsewhere with every commit; reviewed ones last
     python -m tests.model.mutants --only begin_use          those whose name has this in it
+    python -m tests.model.mutants --refute                  doubt the list of reviewed ones as well
 """
 
 from __future__ import annotations
@@ -188,6 +189,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="mutants whose name has this in it")
     parser.add_argument("--minutes", type=float, help="begin no more after so long, and say what was left out")
     parser.add_argument("--schedules", type=int, default=20_000, help="per scenario, at most")
+    parser.add_argument("--refute", action="store_true", help="as many schedules for the reviewed ones as for others")
     parser.add_argument("--explorer", type=Path, default=ROOT / "build/model/explorer")
     parser.add_argument("--compiler", default="gcc")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
@@ -213,7 +215,8 @@ def main() -> int:
         def in_time(mutant: Mutant) -> Verdict | None:
             if args.minutes and time.monotonic() - start > 60 * args.minutes:
                 return None
-            return judge(mutant, args.schedules // (REVIEWED_SHARE if mutant.key in excused else 1))
+            spared = mutant.key in excused and not args.refute
+            return judge(mutant, args.schedules // (REVIEWED_SHARE if spared else 1))
 
         for mutant, judged in zip(mutants, pool.map(in_time, mutants), strict=True):
             if judged is not None:
