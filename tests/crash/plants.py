@@ -170,10 +170,10 @@ PLANTS = (
         (
             Change(
                 "segment.c",
-                "    if (rc == IPCR_OK)\n        rc = furnish(s);\n"
+                "    if (rc == IPCR_OK)\n        rc = furnish_nameless(s);\n"
                 "    return rc == IPCR_OK ? publish_name(s, NULL) : rc;\n",
                 "    if (rc == IPCR_OK)\n        rc = publish_name(s, NULL);\n"
-                "    return rc == IPCR_OK ? furnish(s) : rc;\n",
+                "    return rc == IPCR_OK ? furnish_nameless(s) : rc;\n",
             ),
         ),
         "create",

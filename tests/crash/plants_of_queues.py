@@ -26,11 +26,12 @@ QUEUE_PLANTS = (
         (
             Change(
                 "queue.c",
-                "    copy_in(ipcr_producer_payload(p), message, length);\n"
+                "    racy_write(ipcr_producer_payload(p), message, length); "
+                "/* V: a stalled holder may be copying what stood there */\n"
                 "    *id = publish(q, p, length, info, now, ttl_ns);\n",
                 "    uint8_t *payload = ipcr_producer_payload(p);\n"
                 "    *id = publish(q, p, length, info, now, ttl_ns);\n"
-                "    copy_in(payload, message, length);\n",
+                "    racy_write(payload, message, length);\n",
             ),
         ),
         "put-many",
@@ -191,7 +192,7 @@ QUEUE_PLANTS = (
     ),
     Plant(
         "what came back below the hint stays there",
-        (Change("repair.c", "            lower_hint(&l->words->take, at);\n", ""),),
+        (Change("repair.c", "            ipcr_lower_hint(&l->words->take, at);\n", ""),),
         "repair",
         "IPCR_INFO_TYPE(lease->info)",
     ),
@@ -210,9 +211,9 @@ QUEUE_PLANTS = (
     Plant(
         "a dead letter is ready again before its deliveries are forgiven",
         (
-            Change("taking.c", "    store_relaxed32(&slot->forgiven, ipcr_deliveries_of(l->held));\n", ""),
+            Change("ending.c", "    store_relaxed32(&slot->forgiven, ipcr_deliveries_of(l->held));\n", ""),
             Change(
-                "taking.c",
+                "ending.c",
                 "        return leave(q, IPCR_LEASE_LOST);\n    ipcr_queue_tell_returned(q, l->lane, l->sequence);\n",
                 "        return leave(q, IPCR_LEASE_LOST);\n"
                 "    store_release32(&slot->forgiven, ipcr_deliveries_of(l->held));\n"
@@ -236,7 +237,7 @@ QUEUE_PLANTS = (
     ),
     Plant(
         "a hint that is laps behind stays, and nobody sleeps",
-        (Change("taking.c", "if (laps_behind || upto", "if ((laps_behind && upto == seen) || upto"),),
+        (Change("taking.c", "if (upto - hint >= RAISE_EVERY || jumps > 0)", "if (upto - hint >= RAISE_EVERY)"),),
         "wait-for-message",
         "s->result is -12, not 0",
     ),
@@ -245,8 +246,8 @@ QUEUE_PLANTS = (
         (
             Change(
                 "taking.c",
-                "!ipcr_is_to_come(l, q->ends[i], load_acquire64",
-                "ipcr_is_there(l, q->ends[i], load_acquire64",
+                "!ipcr_is_yet_to_come(l, end, load_acquire64",
+                "ipcr_is_there(l, end, load_acquire64",
             ),
         ),
         "lease-what-moves",
