@@ -51,6 +51,7 @@ _new_lease = ffi.new_allocator(should_clear_after_alloc=False)
 _LEASE = ffi.typeof("struct ipcr_lease *")
 
 _OK = lib.IPCR_OK
+_REMEMBERED: Final[int] = lib.IPCR_REMEMBERED_DEAD
 _WAITING = frozenset((lib.IPCR_READY, lib.IPCR_LEASED))
 _VIEWABLE = frozenset((encodings.BYTES, encodings.ARRAY))
 _REASONS = {lib.IPCR_KEPT_DELIVERIES: "delivered too often", lib.IPCR_KEPT_EXPIRED: "expired"}
@@ -73,7 +74,13 @@ class DeadLetter(NamedTuple):
 
 @final
 class Receipt:
-    """What `put` returns: what became of the message.  For the process that put it."""
+    """What `put` returns: what became of the message.
+
+    For the process that put it, and as long as its handle is open; any of its threads may ask.  Asking costs no system
+    call.  What became of a message is known for as long as its space was not used again; of those that were given up
+    the last 256 are remembered after that.  About messages that are older than the oldest of these, `wait` raises
+    OutcomeUnknownError.
+    """
 
     __slots__ = ("_queue", "id")
 
@@ -91,13 +98,16 @@ class Receipt:
         return outcome
 
     def done(self) -> bool:
-        """Whether it is decided: acknowledged, or given up."""
+        """Whether it is decided: acknowledged, or given up.  (A message that was given up may still be requeued.)
+
+        Raises:
+          ClosedError: the queue was closed here.
+          ForkedHandleError: another process put the message.
+        """
         return self._outcome() not in _WAITING
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the message was acknowledged; returns True.
-
-        (That a message was given up is remembered for the last 256 of this process after their space was used again.)
 
         Args:
           timeout: seconds; None waits without limit, 0 never waits.
@@ -105,6 +115,9 @@ class Receipt:
         Raises:
           TimeoutError: not within `timeout`.
           DeadLetteredError: it was given up: delivered too often, expired, or thrown away.
+          OutcomeUnknownError: it is done with, so long ago that nobody knows any more which of the two it was.
+          ClosedError: the queue was closed here, perhaps by another thread meanwhile.
+          ForkedHandleError: another process put the message.
         """
         deadline = arguments.deadline_ns(timeout)
         queue = self._queue
@@ -112,9 +125,14 @@ class Receipt:
             if time.monotonic_ns() >= deadline:
                 raise errors.TimeoutError(f"{queue}: message {self.id} was not acknowledged within {timeout} s")
             queue._wait(lib.ipcr_queue_wait_for_outcome(queue._handle, self.id, deadline))
-        if outcome != lib.IPCR_ACKED:
-            raise errors.DeadLetteredError(f"{queue}: message {self.id} was given up; dead_letters() may show it")
-        return True
+        if outcome == lib.IPCR_ACKED:
+            return True
+        if outcome == lib.IPCR_FREE:
+            raise errors.OutcomeUnknownError(
+                f"{queue}: message {self.id} is done with, but whether it was acknowledged or given up can't be told "
+                f"any more: {_REMEMBERED} later ones were given up since.  Ask for a receipt's outcome earlier"
+            )
+        raise errors.DeadLetteredError(f"{queue}: message {self.id} was given up; dead_letters() may show it")
 
     def __repr__(self) -> str:
         return f"<Receipt of message {self.id}>"
