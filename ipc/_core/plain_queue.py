@@ -274,26 +274,31 @@ class Queue(QueueHandle, Generic[_T]):
           RefusedEncodingError: a message that `accept=` leaves out; it was taken, and not decoded.
         """
         inbox = self._inbox
+        fast = inbox is not None
         if inbox is None:
             inbox = self._borrow()
-            result = -1
-        else:
-            self._inbox = None
-            result = _get(inbox[0])
+        self._inbox = None
+        ours = True
+        try:
+            result = _get(inbox[0]) if fast else -1
             if 0 <= result <= SMALL:
                 message = inbox[1][:result]
-                self._inbox = inbox
+                ours, self._inbox = False, inbox
                 return message  # type: ignore[no-any-return]
             if result >> ENCODING_SHIFT == _PICKLED_RESULT:
                 message = inbox[1][: result & LENGTH]
-                self._inbox = inbox
+                ours, self._inbox = False, inbox
                 return _loads(message)  # type: ignore[no-any-return]
-        try:
             if result < 0:
                 result = self._get_slowly(inbox, block, timeout)
             return self._finish(inbox, result)  # type: ignore[no-any-return]
+        except BaseException:
+            if ours and inbox[0].lease.held:  # a signal's handler: a large message may be leased without our knowing
+                lib.ipcr_lease_nack(inbox[2], ffi.addressof(inbox[0].lease), 0)
+            raise
         finally:
-            self._return(inbox)
+            if ours:
+                self._return(inbox)
 
     def get_nowait(self) -> _T:
         """`get(block=False)`."""
@@ -337,6 +342,9 @@ class Queue(QueueHandle, Generic[_T]):
             if count < 0:
                 raise Empty(f"{self} is empty")
             return self._messages(scratch, count)
+        except BaseException:  # a signal's handler: they may be leased without our knowing
+            scratch.give_back(self._handle)
+            raise
         finally:
             self._scratch = scratch
 
@@ -509,7 +517,7 @@ class _Scratch:
 
     def __init__(self) -> None:
         self._memory = _new_memory("char[]", 4 * BATCH_BYTES)
-        self._leases = _new_memory("struct ipcr_lease[]", BATCH_MESSAGES)
+        self._leases = ffi.new("struct ipcr_lease[]", BATCH_MESSAGES)  # cleared: see give_back
         self._results = _new_memory("int64_t[]", BATCH_MESSAGES)
         self.buffer = ffi.buffer(self._memory)
 
@@ -521,6 +529,13 @@ class _Scratch:
     def end(self, handle: Any, count: int, taken: int) -> int:
         """Take the first of the messages that are here, and give back the others; how many were taken."""
         return int(lib.ipcr_lease_end_many(handle, self._leases, count, taken))
+
+    def give_back(self, handle: Any) -> None:
+        """Give back whatever is leased; words of former batches match no lease any more."""
+        for i in range(BATCH_MESSAGES):
+            if not self._leases[i].held:
+                break
+            lib.ipcr_lease_nack(handle, self._leases + i, 0)
 
     def results(self, count: int) -> list[int]:
         """What each of them is."""
