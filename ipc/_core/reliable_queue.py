@@ -140,7 +140,11 @@ class Receipt:
 
 @final
 class Delivery(Generic[_T]):
-    """One message, leased to this process.  As a context manager it acks on success and nacks on an exception."""
+    """One message, leased to this process.  As a context manager it acks on success and nacks on an exception.
+
+    Any thread of the process may end it, once.  One that is never ended goes to others at the end of its lease; with
+    lease=None when this handle is closed, or the process ends.
+    """
 
     __slots__ = ("_handle", "_lease", "_lent", "_message", "_queue", "_result", "_state")
 
@@ -341,7 +345,14 @@ class _Lender:
 class ReliableQueue(QueueHandle, Generic[_T]):
     """Many producers, many consumers; each message is delivered until somebody acknowledges it.
 
-    Shared by processes and threads alike; goes to children as a `Process` argument, or by fork.
+    Shared by processes and threads alike; goes to children as a `Process` argument, or by fork.  A process takes part
+    by what it does: its first put takes one of `lanes` (up to four with ordered=False), its first get a consumer's number
+    (1,023 at a time).  A forked child takes its own, and holds nothing of what its parent holds.
+
+    A signal's handler may raise in any call: a put has put or not; what a get had leased goes back, and this delivery
+    counts.
+
+    Every call raises ClosedError once this handle was closed, CorruptSegmentError where shared memory holds garbage.
     """
 
     __slots__ = ("_dead_letter", "_free_again", "_hands", "_lease_ns", "_lent", "_prefetch", "_seen_returns")
@@ -466,7 +477,9 @@ class ReliableQueue(QueueHandle, Generic[_T]):
         Raises:
           TimeoutError (which is queue.Full as well): no room within `timeout`.
           TooManyParticipantsError: as many processes as there are lanes have put already, and are alive.
-          MessageTooLargeError: longer than a lane's capacity.
+          MessageTooLargeError: longer than a lane's capacity; says which capacity= it takes.
+          OutOfSharedMemoryError: no room for this process's lane, at its first put.
+          Whatever pickling the object raises; nothing was put then.
         """
         ttl_ns = 0 if ttl is None else _ttl_ns(ttl)
         kind = obj.__class__
