@@ -70,8 +70,9 @@ class Queue(QueueHandle, Generic[_T]):
     dies with a message that `get` had not returned yet leaves it to the others.
 
     A process takes part by what it does: its first put takes one of `lanes`, its first get a consumer's number (1,023
-    at a time).  Both are given back by close() and at its end, also by SIGKILL.  A forked child takes its own.  A signal's
-    handler may raise in any call: a put has put or not, a get loses one message at most, while it returns.
+    at a time).  Both are given back by close() and at its end, also by SIGKILL.  A forked child takes its own.
+
+    A signal's handler may raise in any call: a put has put or not, a get loses one message at most, while it returns.
 
     Every call raises ClosedError once this handle was closed, CorruptSegmentError where shared memory holds garbage.
     """

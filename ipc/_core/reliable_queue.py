@@ -346,8 +346,8 @@ class ReliableQueue(QueueHandle, Generic[_T]):
     """Many producers, many consumers; each message is delivered until somebody acknowledges it.
 
     Shared by processes and threads alike; goes to children as a `Process` argument, or by fork.  A process takes part
-    by what it does: its first put takes one of `lanes` (up to four with ordered=False), its first get a consumer's number
-    (1,023 at a time).  A forked child takes its own, and holds nothing of what its parent holds.
+    by what it does: its first put takes one of `lanes` (up to four with ordered=False), its first get a consumer's
+    number (1,023 at a time).  A forked child takes its own, and holds nothing of what its parent holds.
 
     A signal's handler may raise in any call: a put has put or not; what a get had leased goes back, and this delivery
     counts.
