@@ -47,7 +47,7 @@ _dumps, _loads = pickle.dumps, pickle.loads
 _put = lib.ipcr_queue_put_one
 _lease_into = lib.ipcr_queue_lease_into
 _ack = lib.ipcr_lease_ack
-_new_lease = ffi.new_allocator(should_clear_after_alloc=False)
+_new_lease = ffi.new
 _LEASE = ffi.typeof("struct ipcr_lease *")
 
 _OK = lib.IPCR_OK
@@ -193,7 +193,7 @@ class Delivery(Generic[_T]):
     def _end(self, status: int) -> None:
         if status == lib.IPCR_LEASE_LOST:
             self._state = _ENDED
-            self._queue._let_go()
+            self._queue._let_go(self._lease)
             raise errors.LeaseLostError(
                 f"{self._queue}: the lease on message {self.id} is over, and others may have the message; "
                 "a longer lease=, or extend(), keeps it"
@@ -201,7 +201,7 @@ class Delivery(Generic[_T]):
         if status != _OK:
             self._queue._raise(status)
         self._state = _ENDED
-        self._queue._let_go()
+        self._queue._let_go(self._lease)
 
     def _must_be_held(self) -> None:
         if self._state == _ENDED:
@@ -252,6 +252,8 @@ class Delivery(Generic[_T]):
         status = lib.ipcr_lease_extend(self._handle, self._lease, lease_ns)
         if status != _OK:
             self._end(status)
+        if self._queue._prefetch:  # where it had run out
+            self._queue._hands[id(self._lease)] = self._lease
 
     @contextmanager
     def view(self) -> Iterator[Any]:
@@ -335,7 +337,7 @@ class ReliableQueue(QueueHandle, Generic[_T]):
     Shared by processes and threads alike; goes to children as a `Process` argument, or by fork.
     """
 
-    __slots__ = ("_dead_letter", "_free_again", "_holding", "_lease_ns", "_lent", "_prefetch", "_seen_returns")
+    __slots__ = ("_dead_letter", "_free_again", "_hands", "_lease_ns", "_lent", "_prefetch", "_seen_returns")
 
     _kind = "reliable queue"
     _what_became = "it was given back"
@@ -429,7 +431,7 @@ class ReliableQueue(QueueHandle, Generic[_T]):
     def _set_state(self, state: tuple[ReliableQueue[Any] | None, int]) -> None:
         self._dead_letter, self._prefetch = state
         self._lease_ns = int(self._options().lease_ns)
-        self._holding = 0
+        self._hands: dict[int, Any] = {}  # with prefetch=: a lease by its id(); None while it is being taken
         self._lent = 0  # views
         self._free_again = threading.Condition()
         self._seen_returns = 0
@@ -437,7 +439,7 @@ class ReliableQueue(QueueHandle, Generic[_T]):
     def _after_fork(self) -> None:
         """A child holds none of what its parent holds."""
         super()._after_fork()
-        self._holding = self._lent = 0
+        self._hands, self._lent = {}, 0
         self._free_again = threading.Condition()
 
     def _state(self) -> tuple[ReliableQueue[Any] | None, int]:
@@ -541,11 +543,12 @@ class ReliableQueue(QueueHandle, Generic[_T]):
         deadline = arguments.FOREVER_NS if timeout is None else arguments.deadline_ns(timeout)
         if self._dead_letter is not None:
             self._move_dead_letters()
-        if self._prefetch:
-            self._wait_for_hands(deadline, timeout)
-        inbox = self._borrow()
         lease = _new_lease(_LEASE)
+        inbox = None
         try:
+            if self._prefetch:
+                self._wait_for_hands(lease, deadline, timeout)
+            inbox = self._borrow()
             result = _lease_into(inbox[0], lease, self._lease_ns)
             if result < 0:
                 result = self._get_slowly(inbox, lease, deadline, timeout)
@@ -554,31 +557,39 @@ class ReliableQueue(QueueHandle, Generic[_T]):
                 message = inbox[1][:result]
             if result >> ENCODING_SHIFT == _PICKLED_RESULT or message is _UNREAD or not self._accept & 1:
                 message = self._read(inbox, lease, result)
+            self._return(inbox)
+            inbox = None
+            if self._prefetch:
+                self._hands[id(lease)] = lease
+            return Delivery(self, lease, result, message)
         except BaseException:
-            self._let_go()
+            self._give_back(lease)
             raise
         finally:
-            self._return(inbox)
-        return Delivery(self, lease, result, message)
+            if inbox is not None:
+                self._return(inbox)
 
     def _read(self, inbox: Any, lease: Any, result: int) -> Any:
-        """The message, if it must be decoded now; one that can't be is given back."""
-        try:
-            if result >> ENCODING_SHIFT == _PICKLED_RESULT and self._accept == arguments.ALL_ENCODINGS:
-                return _loads(inbox[1][: result & LENGTH])
-            if not result & LENT:
-                return self._decode(ffi.buffer(inbox[0].bytes, result & LENGTH), result)
-            if self._lease_ns == 0:
-                encoding = (result >> ENCODING_SHIFT) & 0xFF
-                if encoding in _VIEWABLE and self._accept >> encoding & 1:
-                    return _UNREAD
-                return self._decode(ffi.buffer(lease.payload, result & LENGTH), result)
-            memory = ffi.new("char[]", result & LENGTH)  # copied, looked at once more, and only then decoded
-            check(lib.ipcr_lease_copy(self._handle, lease, memory), str(self))
-            return self._decode(ffi.buffer(memory, result & LENGTH), result)
-        except BaseException:
-            lib.ipcr_lease_nack(self._handle, lease, 0)
-            raise
+        """The message, if it must be decoded now."""
+        if result >> ENCODING_SHIFT == _PICKLED_RESULT and self._accept == arguments.ALL_ENCODINGS:
+            return _loads(inbox[1][: result & LENGTH])
+        if not result & LENT:
+            return self._decode(ffi.buffer(inbox[0].bytes, result & LENGTH), result)
+        if self._lease_ns == 0:
+            encoding = (result >> ENCODING_SHIFT) & 0xFF
+            if encoding in _VIEWABLE and self._accept >> encoding & 1:
+                return _UNREAD
+            return self._decode(ffi.buffer(lease.payload, result & LENGTH), result)
+        memory = ffi.new("char[]", result & LENGTH)  # copied, looked at once more, and only then decoded
+        check(lib.ipcr_lease_copy(self._handle, lease, memory), str(self))
+        return self._decode(ffi.buffer(memory, result & LENGTH), result)
+
+    def _give_back(self, lease: Any) -> None:
+        """What was leased when something went wrong, a signal's handler perhaps: nobody else knows of it."""
+        if lease.held:
+            with suppress(errors.ClosedError):  # which gives back everything
+                lib.ipcr_lease_nack(self._handle, lease, 0)
+        self._let_go(lease)
 
     def _get_slowly(self, inbox: Any, lease: Any, deadline: int, timeout: float | None) -> int:
         def attempt() -> int:
@@ -635,24 +646,37 @@ class ReliableQueue(QueueHandle, Generic[_T]):
 
     # --- how many may be held -------------------------------------------------------------------------------------
 
-    def _wait_for_hands(self, deadline: int, timeout: float | None) -> None:
+    def _wait_for_hands(self, lease: Any, deadline: int, timeout: float | None) -> None:
         with self._free_again:
-            while self._holding >= self._prefetch:
+            while len(self._hands) >= self._prefetch:
                 if self._closed_because:
                     self._raise(lib.IPCR_CLOSED)
+                if self._look_at_hands():
+                    continue
                 left = (deadline - time.monotonic_ns()) / 1e9
                 if left <= 0:
                     raise Empty(
-                        f"{self}: this handle holds {self._holding} messages, which is prefetch={self._prefetch}, and "
-                        f"none was acknowledged within {timeout} s"
+                        f"{self}: this handle holds {len(self._hands)} messages, which is prefetch={self._prefetch}, "
+                        f"and none was acknowledged within {timeout} s"
                     )
                 self._free_again.wait(min(left, 0.1))
-            self._holding += 1
+            self._hands[id(lease)] = None
 
-    def _let_go(self) -> None:
+    def _look_at_hands(self) -> bool:
+        """Whether some were free all the while: their leases ran out, or an end was cut short by a signal's handler."""
+        over = [
+            hand
+            for hand, lease in self._hands.items()
+            if lease is not None and not lib.ipcr_lease_is_held(self._handle, lease)
+        ]
+        for hand in over:
+            del self._hands[hand]
+        return bool(over)
+
+    def _let_go(self, lease: Any) -> None:
         if self._prefetch:
             with self._free_again:
-                self._holding -= 1
+                self._hands.pop(id(lease), None)
                 self._free_again.notify()
 
     # --- dead letters -------------------------------------------------------------------------------------------

@@ -1,0 +1,93 @@
+"""A signal's handler may raise at any moment of a get: no message stays held by a process that doesn't know of it.
+
+Without an end of the lease it would be held until that process dies, and with prefetch= no other one would come.
+What a handler does between the end of get() and the next statement is the caller's matter.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ipc
+from ipc._core import encoding, queues, reliable_queue
+from tests.unit import test_interrupted_loans as moments
+
+Reliable = ipc.ReliableQueue[Any]
+
+MESSAGES: dict[str, Any] = {
+    "bytes": b"small",
+    "pickle": {"a": 1},
+    "array": np.arange(12.0),
+    "long bytes": b"x" * 20_000,
+    "long pickle": ["y" * 20_000],
+}
+
+
+@pytest.fixture(autouse=True)
+def in_queues(monkeypatch: pytest.MonkeyPatch) -> None:
+    modules = (encoding, queues, reliable_queue)
+    monkeypatch.setattr(moments, "FILES", {module.__file__ for module in modules})
+    monkeypatch.setattr(moments, "LEFT_OUT", moments.LEFT_OUT | {("get", "return")})
+
+
+@pytest.mark.parametrize("lease", [None, 30.0], ids=["until death", "30 s"])
+@pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
+def test_an_interrupted_get_gives_the_message_back(message: Any, lease: float | None) -> None:
+    with Reliable(lease=lease, prefetch=1) as q:
+        q.put(message)
+        got: list[Any] = []
+
+        def after(interrupted: bool) -> None:
+            assert len(got) == (not interrupted)
+            for delivery in got or [q.get(0)]:
+                assert np.all(delivery.message == message)
+                delivery.ack()
+            got.clear()
+            q.put(message)
+
+        moments.each_moment(lambda: got.append(q.get(0)), after)
+
+
+@pytest.mark.parametrize("how", ["ack", "nack", "block", "failing block"])
+def test_an_interrupted_end_of_a_delivery_leaves_no_hand_full(how: str) -> None:
+    with Reliable(lease=None, prefetch=1, max_deliveries=254) as q:
+        held: list[Any] = []
+
+        def end() -> None:
+            if how in {"ack", "nack"}:
+                getattr(held[0], how)()
+                return
+            try:
+                with held[0]:
+                    if how == "failing block":
+                        raise LookupError
+            except LookupError:
+                pass
+
+        def begin() -> None:
+            q.put("message")
+            held[:] = [q.get(0)]
+
+        def after(interrupted: bool) -> None:
+            try:
+                held[0].nack()
+            except ipc.LeaseLostError:
+                pass
+            else:
+                assert interrupted
+            for _ in range(q.qsize()):
+                q.get(0).ack()
+            begin()
+
+        begin()
+        moments.each_moment(end, after, least=8)
+
+
+def test_a_lease_that_ran_out_gives_the_hand_back_when_nobody_ends_it() -> None:
+    with Reliable(lease=0.1, prefetch=1, max_deliveries=254) as q:
+        q.put("message")
+        q.get()  # and is forgotten
+        assert q.get(30).deliveries == 2
