@@ -14,8 +14,8 @@ import pickle
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Hashable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, final
 
@@ -54,6 +54,7 @@ _OK = lib.IPCR_OK
 _REMEMBERED: Final[int] = lib.IPCR_REMEMBERED_DEAD
 _WAITING = frozenset((lib.IPCR_READY, lib.IPCR_LEASED))
 _VIEWABLE = frozenset((encodings.BYTES, encodings.ARRAY))
+_LOOK_NS = 1_000_000_000  # how long a dead letter may stay that nobody told of
 _REASONS = {lib.IPCR_KEPT_DELIVERIES: "delivered too often", lib.IPCR_KEPT_EXPIRED: "expired"}
 
 
@@ -337,7 +338,16 @@ class ReliableQueue(QueueHandle, Generic[_T]):
     Shared by processes and threads alike; goes to children as a `Process` argument, or by fork.
     """
 
-    __slots__ = ("_dead_letter", "_free_again", "_hands", "_lease_ns", "_lent", "_prefetch", "_seen_returns")
+    __slots__ = (
+        "_dead_letter",
+        "_free_again",
+        "_hands",
+        "_lease_ns",
+        "_lent",
+        "_next_look",
+        "_prefetch",
+        "_seen_returns",
+    )
 
     _kind = "reliable queue"
     _what_became = "it was given back"
@@ -434,7 +444,7 @@ class ReliableQueue(QueueHandle, Generic[_T]):
         self._hands: dict[int, Any] = {}  # with prefetch=: a lease by its id(); None while it is being taken
         self._lent = 0  # views
         self._free_again = threading.Condition()
-        self._seen_returns = 0
+        self._seen_returns = self._next_look = 0
 
     def _after_fork(self) -> None:
         """A child holds none of what its parent holds."""
@@ -682,35 +692,46 @@ class ReliableQueue(QueueHandle, Generic[_T]):
     # --- dead letters -------------------------------------------------------------------------------------------
 
     def _move_dead_letters(self) -> None:
-        """Given-up messages to where they shall go; a full dead-letter queue leaves them here."""
+        """Given-up messages to where they shall go; a full dead-letter queue leaves them here.
+
+        The number of returns tells when there are new ones; but somebody may have had one in hand when we looked, or
+        died before it told, so that now and then we look without having been told.
+        """
         if self._dead_letter is None:
             return
-        returns = lib.ipcr_queue_returns(self._handle)
-        if returns == self._seen_returns:
+        returns, now = lib.ipcr_queue_returns(self._handle), time.monotonic_ns()
+        if returns == self._seen_returns and now < self._next_look:
             return
-        after = 0
-        while (found := self._next_kept(after)) is not None:
-            lease, why = found
-            after = lease.id
-            try:
-                self._dead_letter.put(self._letter(lease, why), timeout=0)
-            except BaseException as error:
-                lib.ipcr_lease_keep(self._handle, lease, why)
-                if isinstance(error, (Full, errors.ClosedError, errors.OutOfSharedMemoryError)):
+        with closing(self._kept()) as kept:
+            for lease, why in kept:
+                try:
+                    self._dead_letter.put(self._letter(lease, why), timeout=0)
+                except (Full, errors.ClosedError, errors.OutOfSharedMemoryError):
                     return  # tried again at the next call
-                if not isinstance(error, Exception):
-                    raise
-                continue  # too large, say: it stays here, and is listed
-            lib.ipcr_lease_bury(self._handle, lease)
-        self._seen_returns = returns
+                except Exception:
+                    continue  # too large, say: it stays here, and is listed
+                lib.ipcr_lease_bury(self._handle, lease)
+                lease.held = 0
+        self._seen_returns, self._next_look = returns, now + _LOOK_NS
 
-    def _next_kept(self, after: int) -> tuple[Any, int] | None:
-        lease, why = ffi.new("struct ipcr_lease *"), ffi.new("uint32_t *")
-        status = lib.ipcr_queue_next_kept(self._handle, after, lease, why)
-        if status == lib.IPCR_EMPTY:
-            return None
-        check(status, str(self))
-        return lease, why[0]
+    def _kept(self, after: int = 0) -> Generator[tuple[Any, int], None, None]:
+        """The messages that are kept, with an id above `after`; each is leased to us until the next is asked for, or
+        we are left, and is then kept as before.  Whoever has ended that lease says so by held = 0."""
+        lease, why = _new_lease(_LEASE), ffi.new("uint32_t *")
+        try:
+            while (status := lib.ipcr_queue_next_kept(self._handle, after, lease, why)) != lib.IPCR_EMPTY:
+                check(status, str(self))
+                after = lease.id
+                yield lease, why[0]
+                self._keep(lease, why)
+        finally:
+            with suppress(errors.ClosedError):  # which gives back everything
+                self._keep(lease, why)
+
+    def _keep(self, lease: Any, why: Any) -> None:
+        if lease.held:
+            lib.ipcr_lease_keep(self._handle, lease, why[0])
+            lease.held = 0
 
     def _letter(self, lease: Any, why: int) -> DeadLetter:
         result = lease.length | (lease.info >> 32 & 0xFF) << ENCODING_SHIFT | (lease.skew // 8) << SKEW_SHIFT
@@ -724,16 +745,8 @@ class ReliableQueue(QueueHandle, Generic[_T]):
 
     def dead_letters(self) -> list[DeadLetter]:
         """The messages that were given up and are kept here, oldest first."""
-        letters = []
-        after = 0
-        while (found := self._next_kept(after)) is not None:
-            lease, why = found
-            after = lease.id
-            try:
-                letters.append(self._letter(lease, why))
-            finally:
-                lib.ipcr_lease_keep(self._handle, lease, why)
-        return letters
+        with closing(self._kept()) as kept:
+            return [self._letter(lease, why) for lease, why in kept]
 
     def requeue(self, id: int) -> None:
         """Deliver a message again that was given up, as often as max_deliveries allows, and without its ttl.
@@ -741,13 +754,13 @@ class ReliableQueue(QueueHandle, Generic[_T]):
         Raises:
           LookupError: no message of that id is kept here.
         """
-        after = arguments.integer(id, "id") - 1
-        found = self._next_kept(after) if after >= 0 else None
-        if found is None or found[0].id != id:
-            if found is not None:
-                lib.ipcr_lease_keep(self._handle, *found)
-            raise LookupError(f"{self}: no dead letter has the id {id}")
-        check(lib.ipcr_lease_requeue(self._handle, found[0]), str(self))
+        after = max(arguments.integer(id, "id") - 1, 0)
+        with closing(self._kept(after)) as kept:
+            lease, _ = next(kept, (None, 0))
+            if lease is None or lease.id != id:
+                raise LookupError(f"{self}: no dead letter has the id {id}")
+            check(lib.ipcr_lease_requeue(self._handle, lease), str(self))
+            lease.held = 0
 
     def purge(self, *, dead_letters: bool = True) -> int:
         """Throw away all messages that wait, and those that were given up; returns how many."""

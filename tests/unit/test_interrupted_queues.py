@@ -30,7 +30,9 @@ MESSAGES: dict[str, Any] = {
 def in_queues(monkeypatch: pytest.MonkeyPatch) -> None:
     modules = (encoding, queues, reliable_queue)
     monkeypatch.setattr(moments, "FILES", {module.__file__ for module in modules})
-    monkeypatch.setattr(moments, "LEFT_OUT", moments.LEFT_OUT | {("get", "return")})
+    monkeypatch.setattr(moments, "Interrupt", KeyboardInterrupt)
+    # no handler runs where a generator yields, or between the end of a call and what is done with its result
+    monkeypatch.setattr(moments, "LEFT_OUT", moments.LEFT_OUT | {("get", "return"), ("_kept", "return")})
 
 
 @pytest.mark.parametrize("lease", [None, 30.0], ids=["until death", "30 s"])
@@ -91,3 +93,37 @@ def test_a_lease_that_ran_out_gives_the_hand_back_when_nobody_ends_it() -> None:
         q.put("message")
         q.get()  # and is forgotten
         assert q.get(30).deliveries == 2
+
+
+@pytest.mark.parametrize("look", ["move", "list", "requeue"])
+def test_an_interrupted_look_at_dead_letters_leaves_none_in_anybodys_hands(look: str) -> None:
+    with Reliable() as dead, Reliable(max_deliveries=1, dead_letter=dead) as q:
+        ids: list[int] = []
+
+        def begin() -> None:
+            ids[:] = [q.put("letter").id]
+            dead_letter, q._dead_letter = q._dead_letter, None
+            q.get(0).nack()
+            q._dead_letter = dead_letter
+
+        def act() -> None:
+            if look == "move":
+                q._move_dead_letters()
+            elif look == "list":
+                assert [letter.id for letter in q.dead_letters()] == ids
+            else:
+                q.requeue(ids[0])
+
+        def after(interrupted: bool) -> None:
+            kept, moved, again = q.stats().kept, dead.qsize(), q.stats().ready
+            assert kept + again in {0, 1}
+            assert kept + moved + again >= 1
+            assert q.stats().leased == 0
+            if not interrupted:
+                assert (kept, moved, again) == {"move": (0, 1, 0), "list": (1, 0, 0), "requeue": (0, 0, 1)}[look]
+            dead.purge()
+            q.purge()
+            begin()
+
+        begin()
+        moments.each_moment(act, after)
