@@ -62,7 +62,8 @@ def presence(facts: Facts) -> Iterable[tuple[int, int]]:
     for sent in facts.in_order:
         takes = facts.takes.get(sent.item.value, ())
         if takes:
-            yield sent.until, max(take.begun for take in takes)  # one that came again had stayed
+            until = max(take.begun for take in takes)  # one that came again had stayed
+            yield sent.until, min(until, hidden.first_after(sent)) if facts.rules.returns else until
         elif sent.certain:
             yield sent.until, FOREVER if sent.item.value in facts.left else hidden.first_after(sent)
 
