@@ -16,7 +16,6 @@ LETTERS: Final = "-letters"  # behind a queue's name: where its dead letters go
 LEASE: Final = 0.2
 DELAY: Final = 0.1
 ENDLESS: Final = 254  # the most deliveries that are counted
-HOLDS: Final = (0.0, 0.0, 0.0, 0.001, 0.02)  # seconds until a message that was leased is ended
 
 _PLAIN: Final = replace(QUEUE, returns=True)
 _RELIABLE: Final = replace(RELIABLE, across=True, most_deliveries=ENDLESS)
@@ -34,7 +33,8 @@ class Kind:
     largest: int = 1500
     """Bytes of a message."""
     reliable: bool = False
-    holds: tuple[float, ...] = HOLDS
+    too_long: float = 0.0
+    """How long some messages are held, which is beyond their lease; 0: none."""
     nacks: float = 0.1
     """How many of the deliveries are given back."""
     delay: float = 0.0
@@ -102,11 +102,11 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     # a lease lasts up to 100 ms longer than asked for, and so does a delay
     "reliable queue with leases that end": Kind(
-        lambda name, _: ipc.ReliableQueue[Any](name, lease=LEASE, max_deliveries=ENDLESS, lanes=8, capacity="1MiB"),
+        lambda name, _: ipc.ReliableQueue[Any](name, lease=LEASE, max_deliveries=ENDLESS, lanes=8, capacity="256KiB"),
         replace(_RELIABLE, lease_ns=int(LEASE * 1e9), delay_ns=int((DELAY + 0.2) * 1e9)),
         reliable=True,
         largest=12_000,
-        holds=(*HOLDS, *HOLDS, *HOLDS, *HOLDS, *HOLDS, 1.5 * LEASE, 3 * LEASE),
+        too_long=LEASE + 0.12,
         delay=DELAY,
     ),
 }

@@ -20,7 +20,9 @@ from tests.storm.roles import IMPATIENT, MOST, Part, encoded, item_of, new_messa
 __all__ = ["Consumer", "play_at_a_queue"]
 
 PATIENT: Final = (0.05, 0.1, 0.25)  # seconds: nobody waits for ever, or it would not hear that all is over
+HOLDS: Final = (0.0, 0.0, 0.0, 0.001, 0.02)  # seconds until a message that was leased is ended
 MOST_HELD: Final = 6
+MOST_HELD_TOO_LONG: Final = 2  # besides
 USUAL: Final = 1500
 
 
@@ -116,6 +118,7 @@ class Consumer:
         self.part, self.log, self.kind, self.queue = part, log, kind, queue
         self.random = part.random
         self.held: list[tuple[float, Item, Any]] = []  # when to end it, what it is, and the delivery
+        self.too_long = 0  # of them, how many beyond their leases
 
     def go_on(self) -> None:
         """Until all is over, and nothing is there."""
@@ -128,7 +131,7 @@ class Consumer:
             for held in [held for held in self.held if held[0] <= time.monotonic()]:
                 self._end(held)
             over = self.part.over[0] == 2
-            if len(self.held) < MOST_HELD:
+            if len(self.held) < MOST_HELD + self.too_long:
                 found = self.random.choice(ways)()
                 if over and not found:
                     return
@@ -177,8 +180,15 @@ class Consumer:
 
     def _hold(self, delivery: Any) -> Item:
         item = item_of(delivery.message, delivery.id)._replace(deliveries=delivery.deliveries)
-        self.held.append((time.monotonic() + self.random.choice(self.kind.holds), item, delivery))
+        seconds = self.random.choice(HOLDS)
+        if self.kind.too_long and self.too_long < MOST_HELD_TOO_LONG and self.random.random() < 0.05:
+            seconds = self.kind.too_long
+        self._keep(item, delivery, seconds)
         return item
+
+    def _keep(self, item: Item, delivery: Any, seconds: float) -> None:
+        self.held.append((time.monotonic() + seconds, item, delivery))
+        self.too_long = sum(until - time.monotonic() > max(HOLDS) for until, _, _ in self.held)
 
     def _lease(self) -> bool:
         timeout = self._timeout()
@@ -215,7 +225,7 @@ class Consumer:
                     item = item_of(lent, delivery.id)._replace(deliveries=delivery.deliveries)
             except TypeError:  # a pickle, or a lease that ends
                 return [self._hold(delivery)]
-            self.held.append((0.0, item, delivery))
+            self._keep(item, delivery, 0.0)
             return [item]
 
         timeout = self._timeout()
@@ -224,6 +234,7 @@ class Consumer:
     def _end(self, held: tuple[float, Item, Any]) -> None:
         """Acknowledge it, give it back, or keep it for longer."""
         self.held.remove(held)
+        self.too_long = sum(until - time.monotonic() > max(HOLDS) for until, _, _ in self.held)
         _, item, delivery = held
         chance = self.random.random()
         op = Op.NACK if chance < self.kind.nacks else Op.ACK
