@@ -109,7 +109,7 @@ class _Ends:
 
 
 def _lapses(facts: Facts) -> list[tuple[Operation, int, int]]:
-    """Calls of the living that lasted so long that a lease may have run out in them, untold; as `hidden` of the dead."""
+    """Calls of the living that lasted so long that a lease may have run out in them, untold; as `hidden` is."""
     lease_ns = facts.rules.lease_ns
     if lease_ns is None:
         return []

@@ -68,9 +68,7 @@ def _check_real_time(facts: Facts, takes: list[Take]) -> None:
             if later.until < earliest:
                 earliest, which = later.until, later.item.value
             at += 1
-        if earliest < take.begun and not (
-            facts.rules.returns and facts.may_have_held(sent, earliest, take.until)
-        ):
+        if earliest < take.begun and not (facts.rules.returns and facts.may_have_held(sent, earliest, take.until)):
             _refuse(facts, f"value {which} was taken before value {take.item.value}, which was sent earlier")
 
 

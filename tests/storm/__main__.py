@@ -1,4 +1,4 @@
-"""`python -m tests.storm --kills 500`: the kill storm of channels and rings, and its figures; `--of queues`: of queues."""
+"""`python -m tests.storm --kills 500`: the kill storm, and its figures; `--of queues`: that of queues."""
 
 from __future__ import annotations
 

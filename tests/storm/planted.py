@@ -71,7 +71,7 @@ def main() -> int:
     """Plant each, and print what found it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--of", choices=(*OF, "all"), default="channels")
+    parser.add_argument("--of", choices=(*OF, "all"), default="all")
     parser.add_argument("--only", default="", help="part of a name")
     options = parser.parse_args()
     missed = 0

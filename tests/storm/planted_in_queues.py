@@ -55,15 +55,17 @@ MISTAKES_IN_QUEUES: Final[dict[str, Mistake]] = {
     ),
     "a batch says one more than it has put": Mistake(
         "ipc/_core/plain_queue.py",
-        "error.put = done + getattr(error, \"put\", 0)",
-        "error.put = done + getattr(error, \"put\", 0) + 1",
+        'error.put = done + getattr(error, "put", 0)',
+        'error.put = done + getattr(error, "put", 0) + 1',
     ),
     "given back before it is copied": Mistake(
         "native/taking.c",
-        "        copy_out(out, (const uint8_t *)l->payload, l->length);\n"
-        "    } while (!ipcr_finish(ipcr_slot_at(&q->segment->lane[l->lane], l->sequence), l->held, IPCR_ACKED)); /* A */\n",
-        "    } while (!ipcr_finish(ipcr_slot_at(&q->segment->lane[l->lane], l->sequence), l->held, IPCR_ACKED)); /* A */\n"
-        "    copy_out(out, (const uint8_t *)l->payload, l->length);\n",
+        "            return IPCR_TOO_LARGE;\n        copy_out(out, (const uint8_t *)l->payload, l->length);\n",
+        "            return IPCR_TOO_LARGE;\n",
+        also=(
+            "    ipcr_queue_tell_done(q, l->lane, l->sequence);\n",
+            "    ipcr_queue_tell_done(q, l->lane, l->sequence), copy_out(out, (const uint8_t *)l->payload, l->length);\n",
+        ),
     ),
     "a lease that was lost can be acknowledged": Mistake(
         "native/ending.c",
@@ -84,7 +86,9 @@ MISTAKES_IN_QUEUES: Final[dict[str, Mistake]] = {
         "                if lease.id % 4:\n"
         "                    self._dead_letter.put(self._letter(lease, why), timeout=0)\n",
     ),
-    "one more than maxsize": Mistake("native/queue_counts.c", "    return sum.left >= maxsize;", "    return sum.left >= maxsize + 9;"),
+    "one more than maxsize": Mistake(
+        "native/queue_counts.c", "    return sum.left >= maxsize;", "    return sum.left >= maxsize + 9;"
+    ),
     "a consumer's death takes its whole lane's messages along": Mistake(
         "native/repair.c",
         "        if (which(q, state, what))\n            ipcr_queue_return(q, lane, at, state, IPCR_NO_TIME);\n",

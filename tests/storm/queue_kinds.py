@@ -77,7 +77,10 @@ MAXSIZE: Final = 40
 KINDS: Final[dict[str, Kind]] = {
     # so much room that nothing but the number of messages makes anybody wait
     "queue of so many messages": Kind(
-        lambda name, _: ipc.Queue[Any](MAXSIZE, name=name, lanes=8, capacity="4MiB"), _PLAIN, maxsize=MAXSIZE, largest=200
+        lambda name, _: ipc.Queue[Any](MAXSIZE, name=name, lanes=8, capacity="4MiB"),
+        _PLAIN,
+        maxsize=MAXSIZE,
+        largest=200,
     ),
     # as many lanes as there are producers: a successor must have a dead one's; some messages are decoded where they lie
     "queue of so many bytes": Kind(

@@ -67,7 +67,9 @@ def _tell_putting(log: Log, items: list[Item], queue: Any, put: Callable[[], Any
     except ipc.TimeoutError as error:  # which is queue.Full
         log.end(Result.FULL, done=getattr(error, "put", len(getattr(error, "receipts", ()))))
         return
-    while getattr(queue, "_feeder", None) is not None:  # not sent before it is: that is what an unbounded queue promises
+    while (
+        getattr(queue, "_feeder", None) is not None
+    ):  # not sent before it is: that is what an unbounded queue promises
         time.sleep(0.0002)
     log.end(Result.OK, done=len(items))
 
@@ -91,7 +93,10 @@ def _put_many(part: Part, log: Log, queue: Any) -> None:
     timeout = part.random.choice((None, None, IMPATIENT))
     pairs = [_new(part) for _ in range(part.random.randint(2, MOST))]
     _tell_putting(
-        log, [item for item, _ in pairs], queue, lambda: queue.put_many([message for _, message in pairs], timeout=timeout)
+        log,
+        [item for item, _ in pairs],
+        queue,
+        lambda: queue.put_many([message for _, message in pairs], timeout=timeout),
     )
 
 

@@ -1,4 +1,4 @@
-"""One round over a queue: three that put and three that get, kills, stops and successors; then its history is judged."""
+"""One round over a queue: three that put and three that get, kills and successors; then its history is judged."""
 
 from __future__ import annotations
 
@@ -131,5 +131,3 @@ def fight_over_a_queue(round_: QueueRound, kills: int, pause: float) -> int:
     assert outcome.report.accepted, f"{round_.kind}, processes from number {first}: {outcome.report}"
     figures.add(outcome)
     return round_.processes
-
-

@@ -59,7 +59,9 @@ def _compare(facts: Facts, report: Report, kind: Kind, stats: ipc.QueueStats, co
         # each message once, and each of them so many times more as came again, told or not
         assert stats.delivered - stats.redelivered == stats.sent, stats
         most = {value: max(take.item.deliveries for take in takes) for value, takes in facts.takes.items()}
-        most |= {call.items[0].value: call.items[0].deliveries for call in history.operations if call.op == Op.DEAD_LETTER}
+        most |= {
+            call.items[0].value: call.items[0].deliveries for call in history.operations if call.op == Op.DEAD_LETTER
+        }
         possible = sum(most_ for _, _, most_ in facts.hidden)
         assert sum(most.values()) <= stats.delivered <= sum(most.values()) + possible, (sum(most.values()), stats)
     else:
@@ -111,8 +113,10 @@ def _check_ids(facts: Facts, report: Report) -> None:
 
 
 def _redeliveries(facts: Facts, starts: dict[int, int], sides: dict[int, str]) -> Iterable[float]:
-    """Milliseconds from the end of a consumer until somebody else had told a message that it had held.  The time in which
-    nobody was there to take it doesn't count."""
+    """Milliseconds from the end of a consumer until somebody else had told a message that it had held.
+
+    The time in which nobody was there to take it doesn't count.
+    """
     ended: set[tuple[int, int]] = {
         (call.items[0].value, call.items[0].deliveries)
         for call in facts.history.operations

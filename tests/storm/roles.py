@@ -20,7 +20,18 @@ import ipc
 from tests.history.log import Log
 from tests.history.operations import Item, Op, Result
 
-__all__ = ["CAPACITY", "IMPATIENT", "MOST", "Paces", "Part", "channel_room", "encoded", "item_of", "new_message", "play"]
+__all__ = [
+    "CAPACITY",
+    "IMPATIENT",
+    "MOST",
+    "Paces",
+    "Part",
+    "channel_room",
+    "encoded",
+    "item_of",
+    "new_message",
+    "play",
+]
 
 CAPACITY: Final = 4096
 LARGEST: Final = 1500  # of a message that is no larger than the ring
