@@ -48,7 +48,7 @@ def test_a_soak_with_a_kill_every_five_seconds_leaves_the_survivors_as_they_were
     """Channels, rings and queues in turn; the same two processes survive all of them."""
     kinds = CHANNELS + QUEUES
     figures = storm(name, kinds=kinds, kills=24, seconds=60 * SOAK_MINUTES, per_round=2, pause=10.0, paces=LEISURE)
-    text = "\n".join(figures.check())
+    text = "\n".join(figures.check(all_measured=False))
     print(text)
     assert {kind for kind in kinds if any(who.startswith(kind) for who in figures.kills)} == set(kinds)
     assert text.count("at work") == 2
