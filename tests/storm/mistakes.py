@@ -54,5 +54,5 @@ def verdict_in(trace: str) -> str:
     for sign in ("REFUSED", "Hang:", "Error"):
         for line in lines:
             if sign in line:
-                return line[line.find("REFUSED") :] if sign == "REFUSED" else line
+                return line[line.rfind("REFUSED") :] if sign == "REFUSED" else line
     return lines[-1]

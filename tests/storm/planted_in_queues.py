@@ -1,7 +1,7 @@
 """Does the storm of queues find anything?  `python -m tests.storm.planted --of queues` plants these, one at a time.
 
-It can't find what x86 forgives, nor a window of few instructions that nobody happens to be killed or stopped in: that `get`
-acknowledges before it copies, say, or that a number is used before it is swept, where others repair soon after.
+It can't find what x86 forgives, nor a window of few instructions that nobody happens to be killed or stopped in: that
+`get` acknowledges before it copies, say, or that a number is used before it is swept, where others repair soon after.
 """
 
 from __future__ import annotations
