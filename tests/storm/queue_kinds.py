@@ -103,6 +103,14 @@ KINDS: Final[dict[str, Kind]] = {
         nacks=0.3,
         letters=True,
     ),
+    # four lanes for each producer, if there are as many; in no order
+    "reliable queue without order": Kind(
+        lambda name, _: ipc.ReliableQueue[Any](
+            name, lease=None, max_deliveries=ENDLESS, lanes=10, ordered=False, capacity="8KiB"
+        ),
+        replace(_RELIABLE, order="none"),
+        reliable=True,
+    ),
     # a lease lasts up to 100 ms longer than asked for, and so does a delay
     "reliable queue with leases that end": Kind(
         lambda name, _: ipc.ReliableQueue[Any](name, lease=LEASE, max_deliveries=ENDLESS, lanes=8, capacity="256KiB"),

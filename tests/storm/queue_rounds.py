@@ -16,7 +16,7 @@ from tests.storm.roles import Part, item_of
 from tests.storm.rounds import Round, in_a_process_of_its_own
 from tests.storm.watchdog import PATIENCE_SECONDS, Hang
 
-__all__ = ["QueueRound", "fight_over_a_queue"]
+__all__ = ["EACH", "QueueRound", "fight_over_a_queue"]
 
 EACH: Final = 3
 ABSENT_SECONDS: Final = 0.05  # what the one who drains waits for what the dead still seem to hold

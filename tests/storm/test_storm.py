@@ -50,6 +50,7 @@ def test_a_soak_with_a_kill_every_five_seconds_leaves_the_survivors_as_they_were
     figures = storm(name, kinds=kinds, kills=24, seconds=60 * SOAK_MINUTES, per_round=2, pause=10.0, paces=LEISURE)
     text = "\n".join(figures.check(all_measured=False))
     print(text)
-    assert {kind for kind in kinds if any(who.startswith(kind) for who in figures.kills)} == set(kinds)
+    for family in (CHANNELS, QUEUES):
+        assert any(who.startswith(family) for who in figures.kills)
     assert text.count("at work") == 2
     assert text.count("descriptors") == 3  # told, and so flat
