@@ -66,6 +66,11 @@ MISTAKES_IN_QUEUES: Final[dict[str, Mistake]] = {
         "    if (!ipcr_finish(slot_of(q, l), l->held, phase))\n        return leave(q, IPCR_LEASE_LOST);\n",
         "    if (!ipcr_finish(slot_of(q, l), l->held, phase))\n        return leave(q, IPCR_OK);\n",
     ),
+    "a lease ends up to a unit early": Mistake(
+        "native/leases.h",
+        "(uint32_t)((ns + IPCR_TIME_UNIT_NS - 1) / IPCR_TIME_UNIT_NS)",
+        "(uint32_t)(ns / IPCR_TIME_UNIT_NS)",
+    ),
     "a message may be delivered once more than allowed": Mistake(
         "native/leases.h", "deliveries >= most + forgiven", "deliveries > most + forgiven"
     ),

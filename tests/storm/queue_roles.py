@@ -186,7 +186,7 @@ class Consumer:
     def _hold(self, delivery: Any) -> Item:
         item = item_of(delivery.message, delivery.id)._replace(deliveries=delivery.deliveries)
         seconds = self.random.choice(HOLDS)
-        if self.kind.too_long and self.too_long < MOST_HELD_TOO_LONG and self.random.random() < 0.05:
+        if self.kind.too_long and self.too_long < MOST_HELD_TOO_LONG and self.random.random() < 0.15:
             seconds = self.kind.too_long
         self._keep(item, delivery, seconds)
         return item
