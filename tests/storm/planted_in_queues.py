@@ -88,6 +88,9 @@ MISTAKES_IN_QUEUES: Final[dict[str, Mistake]] = {
     "one more than maxsize": Mistake(
         "native/queue_counts.c", "    return sum.left >= maxsize;", "    return sum.left >= maxsize + 9;"
     ),
+    "full before it is": Mistake(
+        "native/queue_counts.c", "    return sum.left >= maxsize;", "    return sum.left + 8 >= maxsize;"
+    ),
     "a consumer's death takes its whole lane's messages along": Mistake(
         "native/repair.c",
         "        if (which(q, state, what))\n            ipcr_queue_return(q, lane, at, state, IPCR_NO_TIME);\n",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
 import ipc
+from tests.history.answers import Most
 from tests.history.checker import check
 from tests.history.facts import Facts
 from tests.history.log import read
@@ -34,6 +35,7 @@ def judge(
         _compare(facts, report, kind, stats, copies)
     if kind.maxsize:
         _check_maxsize(facts, kind.maxsize + max(0, _most_at_work(history, starts, sides, "sender") - 1), report)
+        _check_full(facts, kind.maxsize, report)
     _check_ids(facts, report)
     recovery = recoveries(history, starts, sides)
     if kind.reliable:
@@ -98,6 +100,23 @@ def _check_maxsize(facts: Facts, most: int, report: Report) -> None:
     highest = _highest(changes)
     if highest > most:
         report.refuse(Fault.FALSE_FULL, f"{highest} messages were there at one time: at most {most} may be")
+
+
+def _check_full(facts: Facts, maxsize: int, report: Report) -> None:
+    """Whoever was told "full" may have counted each producer's messages at another moment of the call, but at one."""
+    changes: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    for sent in facts.in_order:
+        if sent.possible:
+            gone_by = max((take.gone_by for take in facts.takes.get(sent.item.value, ())), default=FOREVER)
+            changes[sent.call.process] += [(sent.begun, 1), (gone_by + 1, -1)]
+    most = [Most(each) for each in changes.values()]
+    for call in facts.history.operations:
+        if call.op == Op.SEND and call.result == Result.FULL:
+            found = sum(each.between(call.invoked, call.returned) for each in most)
+            if found < maxsize:
+                report.refuse(
+                    Fault.FALSE_FULL, f"process {call.process} was told FULL of {found} of {maxsize} messages"
+                )
 
 
 def _check_ids(facts: Facts, report: Report) -> None:
