@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import cycle
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -61,9 +61,8 @@ def storm(
     with ExitStack() as stack:
         over = stack.enter_context(_shared_byte())
         veterans = {role: stack.enter_context(_veteran(over)) for role in ROLES}
-        sides: list[tuple[str, ...]] = [("receiver",), ("sender",), ()]
         processes = 0
-        for number, (kind, surviving) in enumerate(cycle((kind, side) for side in sides for kind in kinds)):
+        for number, (kind, surviving) in enumerate(_rounds(kinds)):
             if figures.killed >= kills and time.monotonic() - begun >= seconds:
                 break
             with tempfile.TemporaryDirectory() as directory:
@@ -90,6 +89,14 @@ def storm(
     assert not left, f"left in shared memory: {left}"
     figures.seconds = time.monotonic() - begun
     return figures
+
+
+def _rounds(kinds: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Structures and who survives, both in turn, so that each meets each soon."""
+    survivors: tuple[tuple[str, ...], ...] = (("receiver",), ("sender",), ())
+    for number in count():
+        laps = number // len(kinds) if len(kinds) % len(survivors) == 0 else 0  # else they shift by themselves
+        yield kinds[number % len(kinds)], survivors[(number + laps) % len(survivors)]
 
 
 @contextmanager
