@@ -88,8 +88,11 @@ MISTAKES_IN_QUEUES: Final[dict[str, Mistake]] = {
     "one more than maxsize": Mistake(
         "native/queue_counts.c", "    return sum.left >= maxsize;", "    return sum.left >= maxsize + 9;"
     ),
-    "full before it is": Mistake(
-        "native/queue_counts.c", "    return sum.left >= maxsize;", "    return sum.left + 8 >= maxsize;"
+    "full when it is half full": Mistake(
+        "native/queue_counts.c",
+        "    return sum.left >= maxsize;",
+        "    return sum.left + 20 >= maxsize;",
+        also=("    if (sum.left < maxsize)\n        return false;\n", ""),
     ),
     "a consumer's death takes its whole lane's messages along": Mistake(
         "native/repair.c",

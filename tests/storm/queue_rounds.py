@@ -53,10 +53,13 @@ class QueueRound(Round):
 
     def meanwhile(self, seats: list[str]) -> None:
         """Nobody is told of a death here: that others go on is measured by what they do."""
-        self.collect()
+        self.tend()
 
-    def collect(self) -> None:
-        """Take the dead letters; a letter that was moved twice has the same id."""
+    def tend(self) -> None:
+        """Take the dead letters: a full queue of them would leave the others where they are, in everybody's way.
+
+        A letter that was moved twice has the same id.
+        """
         while self.letters is not None:
             try:
                 delivery = self.letters.get(0)
@@ -74,16 +77,16 @@ class QueueRound(Round):
         """Those who put come to an end, then those who get; what is left is taken here, and then nothing is."""
         self.over[0] = 1
         self.await_end([seat for seat in self.seats if seat.startswith("sender")])
-        self.collect()
+        self.tend()
         self.over[0] = 2
         self.await_end([seat for seat in self.seats if seat.startswith("receiver")])
         since = time.monotonic()
         while self.queue.qsize():
             self.take_one(KINDS[self.kind])
-            self.collect()
+            self.tend()
             if time.monotonic() - since > PATIENCE_SECONDS:
                 raise Hang(f"{self.kind} can't be drained: {ipc.stats(self.name)}")
-        self.collect()
+        self.tend()
         assert self.letters is None or self.letters.qsize() == 0
 
     def take_one(self, kind: Kind) -> None:

@@ -168,10 +168,14 @@ class Round:
         while True:
             self.watchdog.look(self.players.values())
             self.sample()
+            self.tend()
             left = until - time.monotonic()
             if left <= 0:
                 return
-            time.sleep(min(left, 0.5))
+            time.sleep(min(left, 0.1))
+
+    def tend(self) -> None:
+        """What the structure needs from time to time."""
 
     def sample(self) -> None:
         """About once in a second: what the survivors have of memory."""
@@ -189,12 +193,13 @@ class Round:
     def await_end(self, seats: Sequence[str]) -> None:
         """Until all of those have played their parts."""
         players = [self.players[seat] for seat in seats]
-        self.watchdog.await_end(players)
+        self.watchdog.await_end(players, self.tend)
         for seat, veteran in self.veterans.items():
             if seat in seats:
                 since = time.monotonic()
                 while not veteran.rests():
                     self.watchdog.look(players, busy_since=since)
+                    self.tend()
                 self.players[seat].ended = True
                 self.figures.holdings.setdefault(f"surviving {_role(seat)}", []).append(veteran.holdings)
 
