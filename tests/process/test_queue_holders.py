@@ -140,6 +140,7 @@ def test_who_is_stopped_in_get_while_its_lease_runs_out_reads_nothing_recycled(t
         deadline = time.monotonic() + 3 * PATIENCE_SECONDS
         with Forked(take_for_ever) as consumer:
             while answers["lost"] < 3:
+                assert not answers["torn"], answers
                 assert time.monotonic() < deadline, f"no stop has hit the inside of a get: {answers}"
                 answers += put_and_look()
                 if not q.stats().leased:
