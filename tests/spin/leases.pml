@@ -26,7 +26,7 @@
  *        2  an acknowledgement compares everything but the lap (EXPIRY)
  *        3  the count goes back when a lease is returned (EXPIRY)
  *        4  space is counted by messages that have ended, in whatever order
- *        5  whoever ends a dead man's lease stores, instead of comparing with what it saw
+ *        5  whoever ends a dead man's lease stores, instead of comparing with what it saw (EXPIRY and DEATHS)
  *        6  a number becomes inactive before its leases are ended
  *        7  a number becomes active after the first lease
  *        8  whoever looks for deaths doesn't lock the byte of the dead
