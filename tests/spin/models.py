@@ -56,20 +56,28 @@ CORRECT = [
     Search("wake"),
     Search("wake", ASYMMETRIC),
     Search("takeover"),
-    Search("leases", ("MOST_COUNT=1",)),
+    Search("gates", ("ALL=2",)),
+    Search("gates", ("CONSUMERS=2", "TAKES=2")),
+    Search("gates", ("CONSUMERS=2", "SIGNALS=1")),
+    Search("gates", ("CONSUMERS=2", "ALL=2", "SHUT")),
+    Search("leases", ("DEATHS=1",)),
     Search("leases", ONE_EXPIRES),
 ]
 BROKEN = [
     *(Search("wake", (), number) for number in (1, 2, 3, 5)),
     *(Search("wake", ASYMMETRIC, number) for number in (3, 4, 6, 7)),
     *(Search("takeover", (), number) for number in range(1, 9)),
-    *(Search("leases", (), number) for number in (1, 4, 5, 6, 7, 8)),
-    *(Search("leases", ONE_EXPIRES, number) for number in (2, 3)),
+    *(Search("gates", ("SHUT",) if number == 7 else (), number) for number in range(1, 9)),
+    *(Search("leases", (), number) for number in (1, 4, 6, 7, 8)),
+    Search("leases", ("EXPIRY=1", "DEATHS=1"), 5),
+    *(Search("leases", ONE_EXPIRES, number) for number in (2, 3, 9, 10)),
 ]
 DEEP = [
     Search("wake", ("MESSAGES=8", "SLOTS=2")),
     Search("wake", (*ASYMMETRIC, "MESSAGES=8", "SLOTS=2")),
     Search("takeover", ("TAKERS=4",)),
+    Search("gates"),
+    Search("gates", ("ALL=2", "SHUT")),
     Search("leases"),
     Search("leases", ("EXPIRY=1", "DEATHS=1")),
 ]
