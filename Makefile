@@ -24,10 +24,8 @@ MAKEFLAGS += --no-builtin-rules
 .SECONDARY:
 .DEFAULT_GOAL := help
 .PHONY: help preflight demo build test check prove lint format types native asan tsan asan-python stress bench wheel \
-        clean model mutants crash crash-long wakes spin hostile hostile-stress hostile-planted closes coverage faults \
-        model-long check-core check-python stress-core stress-python flakes
-.PHONY: help preflight demo build test check lint format types native asan tsan asan-python stress bench wheel clean \
-        model model-long mutants planted
+        clean model model-long mutants crash crash-long wakes spin hostile hostile-queues hostile-stress hostile-planted \
+        closes coverage faults planted check-core check-python stress-core stress-python flakes
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -87,6 +85,7 @@ check-python:
 prove: $(VENV)/have-native $(VENV)/have-test $(VENV)/have-dev ## all mutants, every planted bug, a soak of 10 minutes, coverage
 	@$(MAKE) --no-print-directory mutants
 	@$(PY) -m tests.model.planted
+	@$(MAKE) --no-print-directory spin
 	@$(MAKE) --no-print-directory hostile-planted
 	@$(PY) -m tests.storm.planted
 	@$(MAKE) --no-print-directory coverage

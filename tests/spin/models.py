@@ -1,7 +1,7 @@
 """Search the Spin models beside this file: all states of each correct one, and an error in each broken one.
 
-    python tests/spin/models.py           what `make spin` does, in about a minute
-    python tests/spin/models.py --deep    larger bounds, in a few minutes and about 4 GB
+    python tests/spin/models.py           what `make spin` does, in a few minutes
+    python tests/spin/models.py --deep    larger bounds, as far as 12 GB of memory go
 
 A broken variant (-DBROKEN=n, explained at the top of its model) is the same protocol with one thing left out; that Spin
 finds an error in it is what makes the zero of the correct one worth something.  Needs spin (Debian: `apt-get install
