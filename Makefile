@@ -2,18 +2,21 @@
 #
 #   make test ARGS="-k wrap -x"      more arguments for pytest (and for bench)
 #   make test PYTHON=python3.12      another interpreter, in a .venv of its own
+#   make test TESTERS=0              one test after the other (3 at a time: most of them wait)
 #
 # Paths are relative throughout, so that the checkout may lie anywhere, also under a name with spaces.
 
 PYTHON  ?= python3
 MINUTES ?= 30
 ARGS    ?=
+TESTERS ?= 3
 ifeq ($(origin CC),default)
 CC := gcc
 endif
 
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 PY   := $(VENV)/bin/python
+PYTEST := $(PY) -m pytest --numprocesses=$(TESTERS) --dist=worksteal
 PIP  := $(PY) -m pip install --quiet --disable-pip-version-check
 
 export PIP_CACHE_DIR := $(CURDIR)/build/cache/pip
@@ -60,7 +63,7 @@ demo: $(VENV)/have-native ## build, then show the toolkit at work
 build: $(VENV)/have-native ## compile the extension in place
 
 test: $(VENV)/have-native $(VENV)/have-test ## build, then the fast tests (IPC_PURE_CFFI=1: without the accelerator)
-	@$(PY) -m pytest -m "not slow and not stress" $(ARGS)
+	@$(PYTEST) -m "not slow and not stress" $(ARGS)
 
 # What is the same with and without the accelerator need not be tested twice in `check` (`make test IPC_PURE_CFFI=1` does).
 ONE_PATH := tests/unit/test_benchmark*.py tests/unit/test_cgroup.py tests/unit/test_structure.py tests/history \
@@ -79,8 +82,8 @@ check-core: # one after the other, beside check-python
 
 check-python:
 	@$(MAKE) --no-print-directory test
-	@IPC_PURE_CFFI=1 $(PY) -m pytest -q -m "not slow and not stress" $(addprefix --ignore-glob=*/,$(ONE_PATH))
-	@$(PY) -m pytest -m "slow and not stress and not packaging"
+	@IPC_PURE_CFFI=1 $(PYTEST) -q -m "not slow and not stress" $(addprefix --ignore-glob=*/,$(ONE_PATH))
+	@$(PYTEST) -m "slow and not stress and not packaging"
 
 prove: $(VENV)/have-native $(VENV)/have-test $(VENV)/have-dev ## all mutants, every planted bug, a soak of 10 minutes, coverage
 	@$(MAKE) --no-print-directory mutants
@@ -109,7 +112,7 @@ stress-python:
 
 TIMES ?= 20
 flakes: $(VENV)/have-native $(VENV)/have-test ## the fast tests TIMES=20 in a row: none may fail once
-	@for n in $$(seq $(TIMES)); do echo "==> $$n of $(TIMES)"; $(PY) -m pytest -q -m "not slow and not stress" || exit 1; done
+	@for n in $$(seq $(TIMES)); do echo "==> $$n of $(TIMES)"; $(PYTEST) -q -m "not slow and not stress" || exit 1; done
 
 lint: $(VENV)/have-dev ## ruff: rules and format
 	@$(PY) -m ruff check .

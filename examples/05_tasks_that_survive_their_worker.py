@@ -59,8 +59,9 @@ def main(pool_size: int) -> None:
                 except ipc.TimeoutError:
                     pass  # which is queue.Empty as well
                 else:
+                    new = number not in texts
                     texts[number] = text
-                    if len(texts) == 5:
+                    if new and len(texts) == 5:
                         workers[0].kill()  # an accident, in the middle of the work
                 for i, worker in enumerate(workers):
                     if not worker.is_alive():
