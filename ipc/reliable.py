@@ -12,6 +12,7 @@ At least once: who dies, or is too slow for its lease, between the work and the 
 
 from __future__ import annotations
 
-from ipc._core.reliable_queue import DeadLetter, Deduplicator, Delivery, Receipt, ReliableQueue
+from ipc._core.delivery import DeadLetter, Deduplicator, Delivery, Receipt
+from ipc._core.reliable_queue import ReliableQueue
 
 __all__ = ["DeadLetter", "Deduplicator", "Delivery", "Receipt", "ReliableQueue"]

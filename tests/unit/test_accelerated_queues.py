@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 import ipc
+from ipc._core.delivery import Delivery
 from ipc._core.native import fast
-from ipc._core.reliable_queue import Delivery
 
 accelerated = pytest.mark.skipif(fast is None, reason="the accelerator is not in use")
 

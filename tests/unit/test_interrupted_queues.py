@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import ipc
-from ipc._core import arguments, encoding, lending, plain_queue, queues, reliable_queue
+from ipc._core import arguments, delivery, encoding, lending, plain_queue, queues, reliable_queue
 from tests.unit import test_interrupted_loans as moments
 
 PAGE = 4096
@@ -53,7 +53,7 @@ def in_python(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """The moments are those of all modules that a queue's call runs through."""
-    modules = (arguments, encoding, lending, plain_queue, queues, reliable_queue)
+    modules = (arguments, delivery, encoding, lending, plain_queue, queues, reliable_queue)
     monkeypatch.setattr(moments, "FILES", {module.__file__ for module in modules})
     monkeypatch.setattr(moments, "Interrupt", KeyboardInterrupt)
     # what a call has returned is its caller's, though the caller may be interrupted before it looks
