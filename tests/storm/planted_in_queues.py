@@ -81,9 +81,9 @@ MISTAKES_IN_QUEUES: Final[dict[str, Mistake]] = {
     ),
     "a dead letter is thrown away": Mistake(
         "ipc/_core/reliable_queue.py",
-        "                self._dead_letter.put(self._letter(lease, why), timeout=0)\n",
-        "                if lease.id % 4:\n"
         "                    self._dead_letter.put(self._letter(lease, why), timeout=0)\n",
+        "                    if lease.id % 4:\n"
+        "                        self._dead_letter.put(self._letter(lease, why), timeout=0)\n",
     ),
     "one more than maxsize": Mistake(
         "native/queue_counts.c", "    return sum.left >= maxsize;", "    return sum.left >= maxsize + 9;"
