@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -76,6 +77,41 @@ def test_a_blocked_call_hardly_uses_the_cpu(call: str, seconds: float) -> None:
         receive(ours)
         until(lambda: is_waiting(worker.pid), f"{call} is blocked")
         measure_idle(worker.pid, ours, call, seconds)
+
+
+def consume(queue: Any, told: Any) -> None:
+    """Take what comes, and say so."""
+    told.send("ready")
+    while True:
+        told.send(queue.get())
+
+
+@pytest.mark.parametrize("kind", [ipc.Queue, ipc.ReliableQueue], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    ("consumers", "seconds"),
+    [
+        (1, QUICKLY),
+        *(pytest.param(n, seconds, marks=pytest.mark.slow) for n, seconds in ((4, PROPERLY), (16, PROPERLY))),
+    ],
+)
+def test_idle_consumers_of_a_queue_hardly_use_the_cpu(kind: Any, consumers: int, seconds: float) -> None:
+    with kind() as queue, contextlib.ExitStack() as stack:
+        ours, told = stack.enter_context(pipe())
+        workers = [
+            stack.enter_context(running(ipc.spawn(consume, queue, told, context="fork"))) for _ in range(consumers)
+        ]
+        for _ in workers:
+            receive(ours)
+        for worker in workers:
+            until(lambda pid=worker.pid: is_waiting(pid), "a consumer waits")  # type: ignore[misc]
+        begin, before = time.monotonic(), [cost_of(worker.pid) for worker in workers]
+        assert not ours.poll(seconds)
+        after, took = [cost_of(worker.pid) for worker in workers], time.monotonic() - begin
+        shares = sorted((then[0] - now[0]) / took for now, then in zip(before, after, strict=True))
+        print(f"{kind.__name__}, {consumers} consumers: {shares[-1]:.3%} CPU at most, {sum(shares):.3%} in all")
+        assert shares[-1] <= MOST_CPU
+        wake_ups = max((then[1] - now[1]) / took for now, then in zip(before, after, strict=True))
+        assert wake_ups <= MOST_WAKE_UPS_PER_SECOND
 
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["busy", "stopped while it waits"])
