@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+enum { ANNOUNCED_AT_ONCE = 64 };
+
 /* --- the handle --------------------------------------------------------------------------------------------------- */
 
 int ipcr_queue_open(struct ipcr_segment *segment, uint64_t spin_ns, struct ipcr_queue **out)
@@ -204,11 +206,31 @@ void ipcr_queue_pass_room_on(struct ipcr_queue *q)
         ipcr_gate_open(&q->header->room_parked, 1);
 }
 
-/* n messages have come. */
-static void tell_put(struct ipcr_queue *q, int n)
+/* A message that nobody has looked at yet is not there any more: false when somebody has. */
+static bool take_back(struct ipcr_queue *q, uint64_t id)
 {
-    ipcr_gate_signal(&q->header->consumers_parked, n);
+    const uint32_t lane = (uint32_t)(id % q->segment->lanes);
+    const uint64_t sequence = id / q->segment->lanes;
+    const struct ipcr_lane *l = &q->segment->lane[lane];
+    const uint64_t ready = ipcr_state(ipcr_lap_at(l, sequence), IPCR_READY, 0, 0, IPCR_NO_TIME);
+    if (!ipcr_finish(ipcr_slot_at(l, sequence), ready, IPCR_DEAD))
+        return false;
+    ipcr_queue_tell_done(q, lane, sequence);
+    return true;
+}
+
+/* n messages have come; how many of them stay.
+ *
+ * Whoever says "shut down" has looked at the lanes after it saw the word; we look at the word after we have published.  At
+ * least one of us sees the other's store (edge D).  So nobody leaves who should have had the message, or we take it back. */
+static uint64_t tell_put(struct ipcr_queue *q, const uint64_t *ids, uint64_t n)
+{
+    ipcr_gate_signal(&q->header->consumers_parked, (int)n); /* its fence also stands before `shutdown` */
     ipcr_queue_pass_room_on(q);
+    if (load_relaxed32(&q->header->shutdown) != IPCR_OPEN)
+        while (n > 0 && take_back(q, ids[n - 1]))
+            n--;
+    return n;
 }
 
 int64_t ipcr_queue_put_one(struct ipcr_queue *q, const char *message, uint64_t length, uint64_t info, uint64_t ttl_ns)
@@ -221,8 +243,7 @@ int64_t ipcr_queue_put_one(struct ipcr_queue *q, const char *message, uint64_t l
     pthread_mutex_unlock(&q->producing);
     if (rc != IPCR_OK)
         return rc;
-    tell_put(q, 1);
-    return (int64_t)id;
+    return tell_put(q, &id, 1) == 1 ? (int64_t)id : IPCR_SHUT_DOWN;
 }
 
 /* Bytes that the message may take, wherever it comes to lie: the gap behind its first piece is as wide as it can be.
@@ -258,26 +279,44 @@ int ipcr_queue_put_pieces(struct ipcr_queue *q, const struct ipcr_piece *pieces,
         put->id = publish(q, p, length, put->info, ipcr_os_now_ns(), put->ttl_ns);
     }
     pthread_mutex_unlock(&q->producing);
-    if (rc == IPCR_OK)
-        tell_put(q, 1);
-    return rc;
+    if (rc != IPCR_OK)
+        return rc;
+    return tell_put(q, &put->id, 1) == 1 ? IPCR_OK : IPCR_SHUT_DOWN;
+}
+
+/* As many as are announced together.  *rc: why not all. */
+static uint64_t put_some(struct ipcr_queue *q, const char *messages, const uint64_t *lengths, const uint64_t *infos,
+                         uint64_t count, uint64_t ttl_ns, uint64_t *ids, int *rc)
+{
+    uint64_t done = 0;
+    pthread_mutex_lock(&q->producing);
+    const uint64_t now = ipcr_os_now_ns();
+    *rc = ipcr_queue_ready(q);
+    while (*rc == IPCR_OK && done < count) {
+        *rc = put_bytes(q, messages, lengths[done], infos[done], now, ttl_ns, &ids[done]);
+        if (*rc == IPCR_OK)
+            messages += lengths[done++];
+    }
+    pthread_mutex_unlock(&q->producing);
+    return done;
 }
 
 int64_t ipcr_queue_put_many(struct ipcr_queue *q, const char *messages, const uint64_t *lengths, const uint64_t *infos,
                             uint64_t count, uint64_t ttl_ns, uint64_t *ids)
 {
-    uint64_t done = 0;
-    pthread_mutex_lock(&q->producing);
-    const uint64_t now = ipcr_os_now_ns();
-    int rc = ipcr_queue_ready(q);
+    uint64_t done = 0, own[ANNOUNCED_AT_ONCE];
+    int rc = IPCR_OK;
     while (rc == IPCR_OK && done < count) {
-        uint64_t id;
-        rc = put_bytes(q, messages, lengths[done], infos[done], now, ttl_ns, ids == NULL ? &id : &ids[done]);
-        if (rc == IPCR_OK)
-            messages += lengths[done++];
+        const uint64_t left = count - done;
+        uint64_t *some = ids == NULL ? own : ids + done;
+        const uint64_t put = put_some(q, messages, lengths + done, infos + done,
+                                      left < ANNOUNCED_AT_ONCE ? left : ANNOUNCED_AT_ONCE, ttl_ns, some, &rc);
+        const uint64_t stay = put == 0 ? 0 : tell_put(q, some, put);
+        if (stay < put)
+            rc = IPCR_SHUT_DOWN;
+        for (uint64_t i = 0; i < stay; i++)
+            messages += lengths[done + i];
+        done += stay;
     }
-    pthread_mutex_unlock(&q->producing);
-    if (done > 0)
-        tell_put(q, done < 64 ? (int)done : 64);
     return done > 0 ? (int64_t)done : rc;
 }

@@ -126,13 +126,16 @@ static bool something_came(const struct ipcr_queue *q, const struct search *s)
 static int find(struct ipcr_queue *q, uint64_t now_ns, struct found *out)
 {
     for (int pass = 0; pass < MOST_PASSES; pass++) {
+        const bool shut = load_acquire32(&q->header->shutdown) != IPCR_OPEN; /* before the look at what is left */
+        if (shut)
+            fence_store_load(); /* D: queue.c */
         const struct search s = { .now_ns = now_ns, .lanes = load_acquire32(&q->header->lanes_high),
                                   .returns = load_acquire64(&q->header->returns) };
         const int rc = s.lanes > q->segment->lanes ? IPCR_CORRUPT : scan(q, &s, out);
         if (rc != IPCR_OK || out->any)
             return rc;
         if (!something_came(q, &s))
-            return load_acquire32(&q->header->shutdown) != IPCR_OPEN ? IPCR_SHUT_DOWN : IPCR_EMPTY;
+            return shut ? IPCR_SHUT_DOWN : IPCR_EMPTY;
     }
     return IPCR_AGAIN; /* others take whatever comes: let the caller look after signals */
 }
