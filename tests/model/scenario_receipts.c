@@ -1,0 +1,233 @@
+/* scenario_receipts.c - what somebody waits for that others do to messages: receipts, and join().
+ *
+ * Threads of the producer's process wait; sleeps have no end, so a lost wake-up is found as such.
+ */
+#include "queues.h"
+
+enum { FIRST = 1, SECOND = 2, THIRD = 3, FOURTH = 4 };
+
+static uint64_t ids[3];
+static struct ipcr_lease held[2];
+static uint32_t finished;
+
+static void look(void)
+{
+    act_as(0);
+    must_be_all_done();
+}
+
+/* Process 0 has put two, which fill the lane; 1 and 2 are ready to take; or 1 holds both. */
+static void set_up(const struct ipcr_queue_options *options, bool are_held)
+{
+    act_as(0);
+    make_queue(1, options);
+    take_lane();
+    for (int process = 1; process < 3; process++) {
+        act_as(process);
+        join_queue();
+        take_number();
+    }
+    act_as(0);
+    MUST(try_put(0, &ids[0]) == IPCR_OK && try_put(1, &ids[1]) == IPCR_OK);
+    act_as(1);
+    if (are_held)
+        MUST(try_lease(0, &held[0]) == IPCR_OK && try_lease(0, &held[1]) == IPCR_OK);
+    record.comes_back = true;
+    keep_record();
+}
+
+static void two_ready(void) { set_up(&(struct ipcr_queue_options){ .slots = 2 }, false); }
+static void two_held(void) { set_up(&(struct ipcr_queue_options){ .slots = 2 }, true); }
+static void two_held_once(void) { set_up(&(struct ipcr_queue_options){ .slots = 2, .max_deliveries = 1 }, true); }
+
+static enum ipcr_phase outcome_of(int which)
+{
+    int rc;
+    while ((rc = core()->queue_outcome(queue(), ids[which])) == IPCR_READY || rc == IPCR_LEASED) {
+        rc = core()->queue_wait_for_outcome(queue(), ids[which], IPCR_FOREVER);
+        MUST(rc == IPCR_OK || rc == IPCR_AGAIN);
+    }
+    MUST(rc >= 0);
+    return (enum ipcr_phase)rc;
+}
+
+static void acked_0(void) { MUST(outcome_of(0) == IPCR_ACKED); }
+static void acked_1(void) { MUST(outcome_of(1) == IPCR_ACKED); }
+
+static void acked_both(void)
+{
+    acked_1();
+    acked_0();
+}
+
+static void ack_backwards(void)
+{
+    MUST(ack(&held[1]) == IPCR_OK);
+    MUST(ack(&held[0]) == IPCR_OK);
+}
+
+static void work_off_two(void) { work_off_some(2); }
+
+static void perform_two_wait(void)
+{
+    begin_record();
+    model_start(FIRST, 0, acked_0);
+    model_start(SECOND, 0, acked_1);
+    model_start(THIRD, 1, ack_backwards);
+}
+
+static void perform_one_waits(void)
+{
+    begin_record();
+    model_start(FIRST, 0, acked_both);
+    model_start(SECOND, 1, work_off_two);
+}
+
+/* Three wait, one of them for two: the word that says for what goes to and fro. */
+static void perform_three_wait(void)
+{
+    begin_record();
+    model_start(FIRST, 0, acked_0);
+    model_start(SECOND, 0, acked_both);
+    model_start(THIRD, 1, ack_backwards);
+    model_start(FOURTH, 0, acked_1);
+}
+
+/* --- kept, dead, moved on --------------------------------------------------------------------------------------------------- */
+
+static void kept_0(void) { MUST(outcome_of(0) == IPCR_KEPT); }
+
+static void nack_and_ack(void)
+{
+    MUST(nack(&held[0]) == IPCR_OK);
+    MUST(ack(&held[1]) == IPCR_OK);
+}
+
+static void perform_kept(void)
+{
+    begin_record();
+    model_start(FIRST, 0, kept_0);
+    model_start(SECOND, 0, acked_1);
+    model_start(THIRD, 1, nack_and_ack);
+}
+
+static void look_for_one_kept(void)
+{
+    struct ipcr_lane_stats sum;
+    act_as(0);
+    look_at_stats(&sum);
+    MUST(sum.put == 2 && sum.kept == 1 && sum.acknowledged == 1);
+}
+
+static void dead_0(void) { MUST(outcome_of(0) == IPCR_DEAD); }
+
+static void bury_and_ack(void)
+{
+    record.done |= 1;
+    MUST(core()->lease_bury(queue(), &held[0]) == IPCR_OK);
+    MUST(ack(&held[1]) == IPCR_OK);
+}
+
+/* Another thread uses the slots again: what became of their messages is remembered. */
+static void put_on(void)
+{
+    for (uint64_t number = 2; number < 4; number++)
+        (void)put(number);
+}
+
+static void get_two(void)
+{
+    uint64_t number;
+    for (int i = 0; i < 2; i++)
+        MUST(get(&number) == IPCR_OK);
+}
+
+static void bury_ack_and_get(void)
+{
+    bury_and_ack();
+    get_two();
+}
+
+static void perform_moved_on(void)
+{
+    begin_record();
+    model_start(FIRST, 0, dead_0);
+    model_start(SECOND, 0, put_on);
+    model_start(THIRD, 1, bury_ack_and_get);
+}
+
+/* --- join ----------------------------------------------------------------------------------------------------------------------- */
+
+static void task_done(void)
+{
+    finished++;
+    MUST(core()->queue_task_done(queue()) == IPCR_OK);
+}
+
+static void get_and_finish(void)
+{
+    uint64_t number;
+    MUST(get(&number) == IPCR_OK);
+    task_done();
+}
+
+/* So many puts are known to have returned. */
+static void join_after(uint32_t puts)
+{
+    while (!core()->queue_all_finished(queue())) {
+        const int rc = core()->queue_wait_for_finish(queue(), IPCR_FOREVER);
+        MUST(rc == IPCR_OK || rc == IPCR_AGAIN);
+    }
+    MUST(finished >= puts);
+}
+
+static void join(void) { join_after(2); }
+
+static void get_and_finish_twice(void)
+{
+    get_and_finish();
+    get_and_finish();
+}
+
+static void put_another_and_join(void)
+{
+    (void)put(2);
+    join_after(3);
+}
+
+static void perform_join(void)
+{
+    begin_record();
+    finished = 0;
+    model_start(FIRST, 0, join);
+    model_start(SECOND, 1, get_and_finish);
+    model_start(THIRD, 2, get_and_finish);
+}
+
+static void perform_join_twice(void)
+{
+    begin_record();
+    finished = 0;
+    model_start(FIRST, 0, join);
+    model_start(SECOND, 0, put_another_and_join);
+    model_start(THIRD, 1, get_and_finish_twice);
+    model_start(FOURTH, 2, get_and_finish);
+}
+
+#define RECEIPTS(name_, says_, set_up_, perform_)                                                                        \
+    .name = "receipt-" name_, .says = (says_), .set_up = (set_up_), .perform = (perform_)
+static const struct scenario scenarios[] = {
+    { RECEIPTS("one", "Who waits for receipts, one after the other, is woken for each.", two_ready, perform_one_waits),
+      .look = look },
+    { RECEIPTS("two", "Two who wait for two receipts are both woken.", two_held, perform_two_wait), .look = look },
+    { RECEIPTS("three", "The same with three.", two_held, perform_three_wait), .look = look },
+    { RECEIPTS("kept", "Who waits is told of a message that is kept.", two_held_once, perform_kept),
+      .look = look_for_one_kept },
+    { RECEIPTS("moved-on", "A message that was given up is known as such when its slot is another's.", two_held,
+               perform_moved_on), .look = look },
+    { RECEIPTS("join", "join() waits for as many task_done() as there were messages.", two_ready, perform_join),
+      .look = look },
+    { RECEIPTS("join-twice", "The same with two who wait, while there are still puts.", two_ready, perform_join_twice),
+      .look = look },
+};
+ADD_SCENARIOS(scenarios)
