@@ -330,7 +330,7 @@ uint64_t ipcr_producer_publish(struct ipcr_producer *p, uint64_t length, uint64_
     store_release64(&slot->state, ipcr_state(ipcr_lap_at(p->lane, sequence), IPCR_READY, 0, 0, IPCR_NO_TIME)); /* L */
     p->next++;
     p->position += ipcr_padded(length);
-    store_relaxed64(&p->lane->words->head, p->next);
+    store_release64(&p->lane->words->head, p->next); /* whoever counts up to there sees what it counts */
     return sequence;
 }
 

@@ -3,7 +3,7 @@
 #include "lanes.h"
 #include "liveness.h"
 
-enum { SNAPSHOT_TRIES = 1000 };
+enum { SNAPSHOT_TRIES = 1000, LOOKS = 10 };
 
 /* What was freed, by the mark of the published `freed`: whole if that is still the same after it was read. */
 static uint64_t freed_totals(const struct ipcr_lane *l, struct ipcr_lane_stats *out)
@@ -58,20 +58,44 @@ static void add_message(const struct ipcr_lane *l, uint64_t sequence, uint64_t s
         ipcr_phase_of(state) == IPCR_LEASED ? load_relaxed32(&h->holders[ipcr_holder_of(state)].pid) : 0;
 }
 
-static int lane_stats(const struct ipcr_lane *l, const struct ipcr_queue_header *h, uint32_t index, uint32_t lanes,
-                      uint64_t start, struct ipcr_lane_stats *out)
+/* All messages from what was freed on, in *out; how many of them are not there any more, because their slots moved on. */
+static int look_through(const struct ipcr_lane *l, const struct ipcr_queue_header *h, uint32_t index, uint32_t lanes,
+                        uint64_t *next, uint64_t *gone, struct ipcr_lane_stats *out)
 {
-    const uint64_t now = ipcr_os_now_ns();
-    uint64_t at, next;
-    const int rc = ipcr_lane_bounds(l, &at, &next);
+    const uint64_t now = ipcr_os_now_ns(), slots = l->mask + 1;
+    uint64_t at = freed_totals(l, out), freed_since;
+    const int rc = ipcr_lane_bounds(l, &freed_since, next); /* later: no message is counted that has not been put */
     if (rc != IPCR_OK)
         return rc;
-    at = freed_totals(l, out);
-    for (uint64_t n = 0; at != next && n <= l->mask; at++, n++) {
+    *gone = 0;
+    if (*next - at > slots) {
+        *gone = *next - slots - at;
+        at = *next - slots;
+    }
+    for (; at != *next; at++) {
         const uint64_t state = load_acquire64(&ipcr_slot_at(l, at)->state);
         if (ipcr_is_there(l, at, state))
             add_message(l, at, state, at * lanes + index, now, h, out);
+        else
+            ++*gone;
     }
+    return IPCR_OK;
+}
+
+/* Sums of one look, if none of the slots moved on meanwhile; in a lane that never rests the last of some looks must do, with
+ * those that are gone taken for acknowledged after one delivery. */
+static int lane_stats(const struct ipcr_lane *l, const struct ipcr_queue_header *h, uint32_t index, uint32_t lanes,
+                      uint64_t start, struct ipcr_lane_stats *out)
+{
+    const struct ipcr_lane_stats fresh = *out;
+    uint64_t next = start, gone = 1;
+    for (int i = 0; gone != 0 && i < LOOKS; i++) {
+        *out = fresh;
+        const int rc = look_through(l, h, index, lanes, &next, &gone, out);
+        if (rc != IPCR_OK)
+            return rc;
+    }
+    out->delivered += gone;
     out->put = next - start;
     const uint64_t left = out->ready + out->leased + out->kept + out->dead;
     out->acknowledged = out->put > left ? out->put - left : 0;
