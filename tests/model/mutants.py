@@ -37,6 +37,16 @@ FLAGS = [
     *("-std=c11", "-D_GNU_SOURCE", "-g", "-O1", "-w", "-fPIC", "-U_FORTIFY_SOURCE"),
     *("-fsanitize=thread", "--param", "tsan-instrument-func-entry-exit=0"),
 ]
+# Files of one structure are run only in its scenarios; what both use, in all.
+QUEUE_FILES = {
+    *("leases.h", "lanes.h", "lanes.c", "gates.h", "gates.c", "queue.h", "queue.c", "queue_waits.c", "queue_counts.c"),
+    *("queue_stats.c", "taking.c", "ending.c", "repair.c"),
+}
+QUEUE_SCENARIOS = ("queue-*", "lease-*", "receipt-*")
+CHANNEL_FILES = {
+    *("calls.c", "calls.h", "ends.c", "ends.h", "parts.c", "receiving.c", "ring.c", "ring.h", "sending.c", "stats.c"),
+    *("waiting.c",),
+}
 KILLED, EXCUSED, SURVIVED, STILLBORN, BROKEN = "killed", "excused", "SURVIVED", "no mutant", "NOT JUDGED"
 SECONDS_EACH = 1800
 REVIEWED_SHARE = (
@@ -50,6 +60,14 @@ class Verdict:
 
     how: str
     why: str
+
+
+def scenarios_for(name: str) -> list[str]:
+    """The explorer's arguments."""
+    if name not in QUEUE_FILES | CHANNEL_FILES:
+        return []
+    option = "--scenario" if name in QUEUE_FILES else "--except"
+    return [argument for pattern in QUEUE_SCENARIOS for argument in (option, pattern)]
 
 
 class Judge:
@@ -92,6 +110,7 @@ class Judge:
             if core is None:
                 return Verdict(STILLBORN, "it does not compile")
             command = [str(self.explorer), str(core), "--growing", "--schedules", str(schedules)]
+            command += scenarios_for(mutant.path.name)
             try:
                 done = subprocess.run(
                     command, check=False, capture_output=True, text=True, errors="replace", timeout=SECONDS_EACH
