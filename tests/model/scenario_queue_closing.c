@@ -203,6 +203,53 @@ static void perform_shutdown_of_a_batch(void)
     model_start(THIRD, 2, put_two_until_shut);
 }
 
+/* Two try once each: what was put when "shut down" was said must have been got. */
+static bool said;
+
+static void try_until_shut(void)
+{
+    uint64_t number;
+    int rc;
+    for (int i = 0; i < 2; i++)
+        if ((rc = try_get(&number)) == IPCR_SHUT_DOWN)
+            said = true;
+        else
+            MUST(rc == IPCR_OK || rc == IPCR_EMPTY);
+}
+
+static void perform_shutdown_late(void)
+{
+    start();
+    said = false;
+    model_start(FIRST, 0, shut);
+    model_start(SECOND, 2, put_until_shut);
+    model_start(THIRD, 1, try_until_shut);
+}
+
+static void look_whether_it_was_said(void)
+{
+    act_as(1);
+    if (said)
+        must_be_all_done();
+}
+
+static void shut_at_once(void) { MUST(core()->queue_shut(queue(), IPCR_SHUT) == IPCR_OK); }
+
+static void perform_shutdown_twice(void)
+{
+    start();
+    model_start(FIRST, 0, shut);
+    model_start(SECOND, 1, shut_at_once);
+}
+
+static void look_whether_it_is_shut(void)
+{
+    struct ipcr_queue_stats all;
+    struct ipcr_lane_stats lanes[2];
+    act_as(2);
+    MUST(core()->queue_stats(queue()->segment, &all, lanes, 2) == IPCR_OK && all.shutdown == IPCR_SHUT);
+}
+
 /* All sleep, at one gate or the other. */
 static void perform_shutdown_of_the_full(void)
 {
@@ -243,6 +290,10 @@ static const struct scenario scenarios[] = {
       .look = look_for_all },
     { CLOSING("shutdown-batch", "The same with two messages at once.", lanes_for_two, perform_shutdown_of_a_batch),
       .look = look_for_all },
+    { CLOSING("shutdown-late", "The same where it is asked for at once.", lanes_for_two, perform_shutdown_late),
+      .look = look_whether_it_was_said },
+    { CLOSING("shutdown-twice", "What is shut at once stays so.", empty, perform_shutdown_twice),
+      .look = look_whether_it_is_shut },
     { CLOSING("shutdown-full", "Who waits for room is told of the shutdown.", full, perform_shutdown_of_the_full) },
     { CLOSING("shutdown-empty", "Who waits for messages is told of it.", empty, perform_shutdown_of_the_empty) },
 };

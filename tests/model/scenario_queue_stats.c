@@ -5,9 +5,10 @@
  */
 #include "queues.h"
 
-enum { FIRST = 1, SECOND = 2, THIRD = 3, MESSAGES = 4 };
+enum { FIRST = 1, SECOND = 2, THIRD = 3, BEFORE = 2, MESSAGES = BEFORE + 4 };
 
-static uint32_t gets_begun;
+static uint32_t gets_begun; /* deliveries, rather */
+static uint32_t returns;    /* messages that came back, and then were thrown away */
 static int64_t file_of_process_2;
 
 /* Process 0 puts, 1 takes, 2 looks. */
@@ -18,7 +19,13 @@ static void set_up(void)
     take_lane();
     act_as(1);
     join_queue();
-    take_number();
+    for (uint64_t number = 0; number < BEFORE; number++) { /* so that no slot is unused */
+        uint64_t got;
+        act_as(0);
+        (void)put(number);
+        act_as(1);
+        MUST(try_get(&got) == IPCR_OK);
+    }
     act_as(2);
     join_queue();
     struct ipcr_lane_stats sum;
@@ -31,13 +38,13 @@ static void set_up(void)
 
 static void put_all(void)
 {
-    for (uint64_t number = 0; number < MESSAGES; number++)
+    for (uint64_t number = BEFORE; number < MESSAGES; number++)
         (void)put(number);
 }
 
 static void get_all(void)
 {
-    for (int i = 0; i < MESSAGES; i++) {
+    for (int i = BEFORE; i < MESSAGES; i++) {
         uint64_t number;
         gets_begun++;
         MUST(get(&number) == IPCR_OK);
@@ -47,9 +54,10 @@ static void get_all(void)
 static void must_be_possible(const struct ipcr_lane_stats *s, const struct ipcr_lane_stats *before)
 {
     const uint32_t begun = count_of(record.begun);
-    if (s->put > begun || s->delivered > gets_begun || s->acknowledged > gets_begun || s->redelivered != 0 || s->dead != 0 ||
+    if (s->put > begun || s->delivered > gets_begun || s->acknowledged > gets_begun || s->redelivered > returns ||
+        s->dead > returns || s->redelivered < before->redelivered || s->dead < before->dead || s->bytes != 8 * s->put ||
         s->ready + s->leased > 2 || s->kept != 0 ||
-        s->put != s->acknowledged + s->ready + s->leased || s->put < before->put || s->delivered < before->delivered ||
+        s->put != s->acknowledged + s->dead + s->ready + s->leased || s->put < before->put || s->delivered < before->delivered ||
         s->acknowledged < before->acknowledged)
         model_fail("after %d puts and %d gets were begun: put %d, delivered %d, acknowledged %d, redelivered %d, dead %d, "
                    "ready %d, leased %d, kept %d; before: put %d, delivered %d, acknowledged %d",
@@ -84,10 +92,31 @@ static void count_twice(void)
 static void perform(void (*observer)(void))
 {
     begin_record();
-    gets_begun = 0;
+    gets_begun = BEFORE;
+    returns = 0;
     model_start(FIRST, 0, put_all);
     model_start(SECOND, 1, get_all);
     model_start(THIRD, 2, observer);
+}
+
+/* Each is delivered twice, and then thrown away. */
+static void bury_all(void)
+{
+    struct ipcr_lease l;
+    for (int i = BEFORE; i < MESSAGES; i++) {
+        gets_begun++;
+        MUST(lease(0, &l) == IPCR_OK && nack(&l) == IPCR_OK);
+        gets_begun++;
+        returns++;
+        MUST(lease(0, &l) == IPCR_OK && core()->lease_bury(queue(), &l) == IPCR_OK);
+    }
+}
+
+static void perform_returned(void)
+{
+    perform(look_twice);
+    record.comes_back = true;
+    model_start(SECOND, 1, bury_all);
 }
 
 static void perform_look(void) { perform(look_twice); }
@@ -103,10 +132,22 @@ static void look(void)
     MUST(sum.put == MESSAGES && sum.delivered == MESSAGES && sum.acknowledged == MESSAGES);
 }
 
+static void look_for_the_dead(void)
+{
+    struct ipcr_lane_stats sum;
+    const uint64_t all = MESSAGES, more = MESSAGES - BEFORE;
+    act_as(2);
+    look_at_stats(&sum);
+    MUST(sum.put == all && sum.delivered == all + more && sum.redelivered == more && sum.dead == more &&
+         sum.acknowledged == BEFORE);
+}
+
 #define STATS(name_, says_, perform_)                                                                                    \
     .name = "queue-" name_, .says = (says_), .set_up = set_up, .perform = (perform_), .look = look
 static const struct scenario scenarios[] = {
     { STATS("stats", "An observer's sums are possible ones, and don't go back.", perform_look) },
+    { .name = "queue-stats-returned", .says = "The same where all come back, and are thrown away.", .set_up = set_up,
+      .perform = perform_returned, .look = look_for_the_dead },
     { STATS("stats-of-file", "The same of one who is no participant.", perform_file) },
     { STATS("depth", "Nobody ever counts more messages than fit.", perform_count) },
 };
