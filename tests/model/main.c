@@ -6,8 +6,10 @@
 #include "stage.h"
 
 #include <fnmatch.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -178,6 +180,7 @@ static int explore_share(int chosen, int job)
 static noreturn void be_job(const char *core, int chosen, int job)
 {
     static char lines[1 << 20]; /* a trace stays in one piece */
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* whoever stops the explorer stops its jobs */
     setvbuf(stdout, lines, _IOFBF, sizeof lines);
     model_kernel_start();
     model_processes_start(core);
