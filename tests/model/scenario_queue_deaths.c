@@ -282,6 +282,38 @@ static void perform_repairer_dies(void)
     model_fibers[THIRD].mortal = true;
 }
 
+/* Or whoever buries dies, and a third one, who has no number yet, gets that of the first. */
+static void one_is_dead_and_one_new(void)
+{
+    act_as(1);
+    make_queue(1, &(struct ipcr_queue_options){ .slots = 2 });
+    (void)put(0);
+    (void)put(1);
+    MUST(try_lease(0, &held[0]) == IPCR_OK && try_lease(0, &held[1]) == IPCR_OK);
+    act_as(2);
+    join_queue();
+    take_number();
+    act_as(0);
+    join_queue();
+    record.comes_back = true;
+    keep_record();
+}
+
+static void perform_burier_dies(void)
+{
+    begin_record();
+    model_start(FIRST, 1, die_at_once);
+    model_start(SECOND, 2, work_off);
+    model_start(THIRD, 0, work_off);
+    model_fibers[SECOND].mortal = true;
+}
+
+static void look_as_the_new_one(void)
+{
+    act_as(0);
+    must_be_all_done();
+}
+
 #define SLICES (3 * SLICE_NS)
 #define DEATHS(name_, says_, set_up_, perform_)                                                                          \
     .name = "queue-" name_, .says = (says_), .set_up = (set_up_), .perform = (perform_), .look = look, .deaths = 1,      \
@@ -301,5 +333,8 @@ static const struct scenario scenarios[] = {
     { DEATHS("nacker-dies", "Who dies giving back a message leaves it to be found.", eight_held, perform_nacker_dies) },
     { DEATHS("holder-lives", "What a live holder has stays its own.", eight_held, perform_holder_lives) },
     { DEATHS("repairer-dies", "Who dies repairing leaves it to others.", one_is_dead, perform_repairer_dies) },
+    { .name = "queue-burier-dies", .says = "The same where the next one gets the number of the first dead one.",
+      .set_up = one_is_dead_and_one_new, .perform = perform_burier_dies, .look = look_as_the_new_one, .deaths = 1,
+      .patience_ns = SLICES },
 };
 ADD_SCENARIOS(scenarios)

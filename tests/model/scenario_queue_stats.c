@@ -142,6 +142,51 @@ static void look_for_the_dead(void)
          sum.acknowledged == BEFORE);
 }
 
+/* --- first uses ---------------------------------------------------------------------------------------------------------------- */
+
+static void unused(void)
+{
+    act_as(0);
+    make_queue(1, &(struct ipcr_queue_options){ .slots = 2 });
+    act_as(1);
+    join_queue();
+    keep_record();
+}
+
+/* A thread looks while another one of its process takes the first lane, and maps it. */
+static void put_first(void) { (void)put(0); }
+
+static void look_at_one(void)
+{
+    struct ipcr_lane_stats sum;
+    look_at_stats(&sum);
+    MUST(sum.put <= 1 && sum.ready == sum.put && sum.bytes == 8 * sum.put);
+}
+
+static void perform_look_at_the_first(void)
+{
+    begin_record();
+    model_start(FIRST, 0, put_first);
+    model_start(SECOND, 0, look_at_one);
+}
+
+/* Whoever is seen to have a number is seen with its pid. */
+static void look_at_the_holders(void)
+{
+    struct ipcr_queue_stats all;
+    struct ipcr_lane_stats lane;
+    MUST(core()->queue_stats(queue()->segment, &all, &lane, 1) == IPCR_OK && all.holders_count <= 1);
+    for (uint32_t i = 0; i < all.holders_count; i++)
+        MUST(all.holders[i].pid != 0);
+}
+
+static void perform_look_at_the_holders(void)
+{
+    begin_record();
+    model_start(FIRST, 0, take_number);
+    model_start(SECOND, 1, look_at_the_holders);
+}
+
 #define STATS(name_, says_, perform_)                                                                                    \
     .name = "queue-" name_, .says = (says_), .set_up = set_up, .perform = (perform_), .look = look
 static const struct scenario scenarios[] = {
@@ -149,6 +194,10 @@ static const struct scenario scenarios[] = {
     { .name = "queue-stats-returned", .says = "The same where all come back, and are thrown away.", .set_up = set_up,
       .perform = perform_returned, .look = look_for_the_dead },
     { STATS("stats-of-file", "The same of one who is no participant.", perform_file) },
+    { .name = "queue-stats-first", .says = "The same while the first lane comes into use.", .set_up = unused,
+      .perform = perform_look_at_the_first },
+    { .name = "queue-stats-holders", .says = "A consumer that is seen is seen with its pid.", .set_up = unused,
+      .perform = perform_look_at_the_holders },
     { STATS("depth", "Nobody ever counts more messages than fit.", perform_count) },
 };
 ADD_SCENARIOS(scenarios)

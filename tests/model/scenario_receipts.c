@@ -16,6 +16,8 @@ static void look(void)
     must_be_all_done();
 }
 
+static void put_two(void) { MUST(try_put(0, &ids[0]) == IPCR_OK && try_put(1, &ids[1]) == IPCR_OK); }
+
 /* Process 0 has put two, which fill the lane; 1 and 2 are ready to take; or 1 holds both. */
 static void set_up(const struct ipcr_queue_options *options, bool are_held)
 {
@@ -28,7 +30,7 @@ static void set_up(const struct ipcr_queue_options *options, bool are_held)
         take_number();
     }
     act_as(0);
-    MUST(try_put(0, &ids[0]) == IPCR_OK && try_put(1, &ids[1]) == IPCR_OK);
+    put_two();
     act_as(1);
     if (are_held)
         MUST(try_lease(0, &held[0]) == IPCR_OK && try_lease(0, &held[1]) == IPCR_OK);
@@ -214,6 +216,86 @@ static void perform_join_twice(void)
     model_start(FOURTH, 2, get_and_finish);
 }
 
+/* Numbers and all are had at the first message. */
+static void two_for_beginners(void)
+{
+    act_as(0);
+    make_queue(1, &(struct ipcr_queue_options){ .slots = 2 });
+    put_two();
+    act_as(1);
+    join_queue();
+    act_as(2);
+    join_queue();
+    keep_record();
+}
+
+/* --- what was done before is visible ------------------------------------------------------------------------------------------- */
+
+static uint8_t *results; /* of those who work: memory that is not the queue's, a word for each message */
+
+static void two_ready_and_results(void)
+{
+    results = own_structure(16);
+    two_ready();
+}
+
+static void write_result(uint64_t number) { copy_in(results + 8 * number, &number, sizeof number); }
+
+static void must_have_result(uint64_t number)
+{
+    uint64_t result;
+    copy_out(&result, results + 8 * number, sizeof result);
+    MUST(result == number);
+}
+
+static void lease_and_write(void)
+{
+    struct ipcr_lease l;
+    MUST(lease(0, &l) == IPCR_OK);
+    write_result(number_of(&l));
+    MUST(ack(&l) == IPCR_OK);
+}
+
+static void read_when_acked(void)
+{
+    acked_0();
+    must_have_result(0);
+    acked_1();
+    must_have_result(1);
+}
+
+static void perform_results(void)
+{
+    begin_record();
+    model_start(FIRST, 0, read_when_acked);
+    model_start(SECOND, 1, lease_and_write);
+    model_start(THIRD, 2, lease_and_write);
+}
+
+static void get_write_and_finish(void)
+{
+    uint64_t number;
+    MUST(get(&number) == IPCR_OK);
+    write_result(number);
+    task_done(number);
+}
+
+static void read_when_joined(void)
+{
+    join();
+    must_have_result(0);
+    must_have_result(1);
+}
+
+static void perform_joined_results(void)
+{
+    begin_record();
+    finished = 0;
+    model_start(FIRST, 0, read_when_joined);
+    model_start(SECOND, 1, get_write_and_finish);
+    model_start(THIRD, 2, get_write_and_finish);
+}
+
 #define RECEIPTS(name_, says_, set_up_, perform_)                                                                        \
     .name = "receipt-" name_, .says = (says_), .set_up = (set_up_), .perform = (perform_)
 static const struct scenario scenarios[] = {
@@ -229,5 +311,11 @@ static const struct scenario scenarios[] = {
       .look = look },
     { RECEIPTS("join-twice", "The same with two who wait, while there are still puts.", two_ready, perform_join_twice),
       .look = look },
+    { RECEIPTS("join-beginners", "The same where those who finish have never taken a message before.", two_for_beginners,
+               perform_join), .look = look },
+    { RECEIPTS("results", "Who has a receipt sees what was done before the message was acknowledged.",
+               two_ready_and_results, perform_results), .look = look },
+    { RECEIPTS("join-results", "After join() all is seen that was done before task_done().", two_ready_and_results,
+               perform_joined_results), .look = look },
 };
 ADD_SCENARIOS(scenarios)
