@@ -299,12 +299,18 @@ static void one_is_dead_and_one_new(void)
     keep_record();
 }
 
+static void work_off_later(void)
+{
+    model_block(NULL, model_now + SLICE_NS + SLICE_NS / 2); /* the death has been noticed by then */
+    work_off();
+}
+
 static void perform_burier_dies(void)
 {
     begin_record();
     model_start(FIRST, 1, die_at_once);
     model_start(SECOND, 2, work_off);
-    model_start(THIRD, 0, work_off);
+    model_start(THIRD, 0, work_off_later);
     model_fibers[SECOND].mortal = true;
 }
 

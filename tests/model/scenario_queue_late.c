@@ -60,49 +60,143 @@ static void armed(void)
 
 /* --- gates ------------------------------------------------------------------------------------------------------------------- */
 
-/* One opens the gate, or all of it, late: meanwhile it was opened and armed by others, and must not seem to be as before. */
-static void put_three_others(void)
+/* Who has come how far; where a schedule depends on it, the others wait for each other outside of the core. */
+static bool first_is_done, second_is_done;
+static const char told; /* what they wait on */
+
+static void wait_until(const bool *it)
 {
-    for (uint64_t number = SECOND_PRODUCER; number < SECOND_PRODUCER + 3; number++)
-        (void)put(number);
+    while (!*it)
+        model_block(&told, IPCR_FOREVER);
 }
 
-static void perform_late_waker(void)
+static void tell(bool *it)
 {
-    begin_record();
-    model_start(FIRST, 0, put_0);
-    model_start(SECOND, 2, put_three_others);
-    model_start(THIRD, 1, get_two);
-    model_start(FOURTH, 0, get_two);
+    *it = true;
+    model_wake(&told, FIBERS);
 }
 
-static void close_it(void) { core()->queue_close(queue()); }
-
-static void perform_late_closer(void)
+static void begin(void)
 {
     begin_record();
-    model_start(FIRST, 0, close_it);
-    model_start(SECOND, 2, put_three_others);
-    model_start(THIRD, 1, get_two);
-    model_start(FOURTH, 2, get_one);
+    first_is_done = second_is_done = false;
+    record.comes_back = true; /* what two threads of a process put has no order */
 }
+
+/* One opens the gate late, or all of it: meanwhile another has opened it, and one that is about to sleep armed it, and it must
+ * not seem to that one, once it is armed again, to be as it was.  Here three messages are to be finished; who waits for that
+ * sleeps at the same gate all the time. */
+static void three_to_finish(void)
+{
+    act_as(0);
+    make_queue(1, &(struct ipcr_queue_options){ .slots = 4 });
+    take_number();
+    act_as(1);
+    join_queue();
+    take_number();
+    act_as(2);
+    join_queue();
+    act_as(0);
+    put_three();
+    const int rc = core()->queue_wait_for_finish(queue(), model_now);
+    MUST(rc == IPCR_OK || rc == IPCR_AGAIN); /* armed */
+    keep_record();
+}
+
+static void finish(uint64_t n) { MUST(core()->queue_finish_many(queue(), n) == IPCR_OK); }
+
+static void finish_late(void)
+{
+    finish(1);
+    finish(1);
+    tell(&first_is_done);
+}
+
+static void shut_late_and_finish(void)
+{
+    MUST(core()->queue_shut(queue(), IPCR_DRAINING) == IPCR_OK);
+    finish(2);
+    tell(&first_is_done);
+}
+
+static void wait_for_all(void)
+{
+    while (!core()->queue_all_finished(queue()))
+        MUST(core()->queue_wait_for_finish(queue(), IPCR_FOREVER) == IPCR_OK);
+}
+
+static void finish_and_wait(void)
+{
+    finish(1);
+    tell(&second_is_done);
+    wait_until(&first_is_done);
+    MUST(core()->queue_wait_for_finish(queue(), IPCR_FOREVER) == IPCR_OK);
+}
+
+static void wait_in_between(void)
+{
+    wait_until(&second_is_done);
+    wait_for_all();
+}
+
+static void perform_late(void (*first)(void))
+{
+    begin();
+    model_start(FIRST, 0, first);
+    model_start(SECOND, 1, finish_and_wait);
+    model_start(THIRD, 2, wait_in_between);
+}
+
+static void perform_late_waker(void) { perform_late(finish_late); }
+static void perform_late_shutdown(void) { perform_late(shut_late_and_finish); }
 
 /* --- duties that threads of one process share ---------------------------------------------------------------------------------- */
 
-static void perform_threads_sleep_again(void)
+/* One was woken; the other does its duty, to look whether there is more, and must know what the first one has missed. */
+static void get_after_the_other(void)
 {
-    begin_record();
-    model_start(FIRST, 0, put_three);
-    model_start(SECOND, 1, get_one);
-    model_start(THIRD, 1, get_one);
-    model_start(FOURTH, 2, get_one);
+    uint64_t number;
+    int rc = try_get(&number);
+    if (rc == IPCR_OK)
+        return;
+    rc = core()->queue_wait_for_message(queue(), IPCR_FOREVER);
+    MUST(rc == IPCR_OK || rc == IPCR_AGAIN);
+    wait_until(&second_is_done);
+    get_one();
 }
 
-/* The same for room: message 0 is all that maxsize allows, and process 0 has waited. */
+static void put_when_they_sleep(void)
+{
+    look_later();
+    put_three();
+    tell(&first_is_done);
+}
+
+static void lease_and_tell(void)
+{
+    struct ipcr_lease l;
+    wait_until(&first_is_done);
+    int rc = try_lease(0, &l);
+    tell(&second_is_done);
+    if (rc != IPCR_OK)
+        rc = lease(0, &l);
+    MUST(rc == IPCR_OK && ack(&l) == IPCR_OK);
+}
+
+static void perform_threads_sleep_again(void)
+{
+    begin();
+    model_start(FIRST, 1, get_after_the_other);
+    model_start(SECOND, 2, get_one);
+    model_start(THIRD, 0, put_when_they_sleep);
+    model_start(FOURTH, 1, lease_and_tell);
+}
+
+/* The same for room: three messages are all that maxsize allows, and process 0 has waited before. */
 static void crowded(void)
 {
     act_as(0);
-    make_queue(2, &(struct ipcr_queue_options){ .slots = 4, .maxsize = 1 });
+    make_queue(2, &(struct ipcr_queue_options){ .slots = 4, .maxsize = 3 });
     take_lane();
     act_as(2);
     join_queue();
@@ -111,25 +205,49 @@ static void crowded(void)
     join_queue();
     take_number();
     act_as(0);
-    put_0();
+    put_three();
     MUST(core()->queue_wait_for_room(queue(), message_length, model_now) == IPCR_OK);
-    record.comes_back = true; /* the numbers of two threads have no order */
     keep_record();
 }
 
-static void get_four(void)
+static void get_when_they_sleep(void)
 {
+    look_later();
     get_two();
-    get_two();
+    get_one();
+    tell(&first_is_done);
+}
+
+static void put_after_the_other(void)
+{
+    uint64_t id;
+    int rc = try_put(3, &id);
+    if (rc == IPCR_OK)
+        return;
+    MUST(rc == IPCR_FULL);
+    rc = core()->queue_wait_for_room(queue(), message_length, IPCR_FOREVER);
+    MUST(rc == IPCR_OK || rc == IPCR_AGAIN);
+    wait_until(&second_is_done);
+    (void)put(3);
+}
+
+/* What it does before it waits for room in its lane: there is some. */
+static void look_and_put(void)
+{
+    wait_until(&first_is_done);
+    const int rc = core()->queue_wait_for_room(queue(), message_length, model_now);
+    MUST(rc == IPCR_OK || rc == IPCR_AGAIN);
+    tell(&second_is_done);
+    (void)put(4);
 }
 
 static void perform_threads_wait_again(void)
 {
-    begin_record();
-    model_start(FIRST, 0, put_1);
-    model_start(SECOND, 0, put_2);
-    model_start(THIRD, 2, put_other);
-    model_start(FOURTH, 1, get_four);
+    begin();
+    model_start(FIRST, 0, put_after_the_other);
+    model_start(SECOND, 2, put_other);
+    model_start(THIRD, 1, get_when_they_sleep);
+    model_start(FOURTH, 0, look_and_put);
 }
 
 /* --- a lane that comes into use ------------------------------------------------------------------------------------------------- */
@@ -216,17 +334,18 @@ static void perform_nacks_above(void)
     model_start(THIRD, 1, work_off_two);
 }
 
+#define A_MOMENT 1000 /* of look_later(): slices are longer */
 #define LATE(name_, says_, set_up_, perform_)                                                                            \
     .name = name_, .says = (says_), .set_up = (set_up_), .perform = (perform_)
 static const struct scenario scenarios[] = {
-    { LATE("queue-late-waker", "A gate that is opened late does not seem to be as it was before.", armed,
-           perform_late_waker), .look = look },
-    { LATE("queue-late-closer", "The same where all of it is opened, because a handle is closed.", armed,
-           perform_late_closer), .look = look },
+    { LATE("queue-late-waker", "A gate that is opened late does not seem to be as it was before.", three_to_finish,
+           perform_late_waker) },
+    { LATE("queue-late-shutdown", "The same where all of it is opened, because the queue is shut down.", three_to_finish,
+           perform_late_shutdown) },
     { LATE("queue-threads-sleep-again", "A thread that does another's duty knows what that one knew.", armed,
-           perform_threads_sleep_again), .look = look },
+           perform_threads_sleep_again), .look = look, .patience_ns = A_MOMENT },
     { LATE("queue-threads-wait-again", "The same for those who wait for room.", crowded, perform_threads_wait_again),
-      .look = look },
+      .patience_ns = A_MOMENT },
     { LATE("queue-shutdown-new-lane", "Who waits for room in a lane that just came into use is told of the shutdown.",
            unused, perform_shutdown) },
     { LATE("lease-nack-below", "A message that comes back below the hint is found, though the hint is just raised.",
