@@ -102,6 +102,14 @@ static void perform_threads_map(void)
     model_start(SECOND, 1, get_one);
 }
 
+/* The same where one of them puts: whoever takes a lane looks at all of them. */
+static void perform_threads_map_both(void)
+{
+    begin_record();
+    model_start(FIRST, 1, put_other);
+    model_start(SECOND, 1, get_one);
+}
+
 /* --- memory and slots that are used again -------------------------------------------------------------------------------------------- */
 
 /* What is put next goes to the memory of message 0, for which process 1 comes; what fills up the rest is done with. */
@@ -281,6 +289,8 @@ static const struct scenario scenarios[] = {
     { EDGE("queue-threads-fewer", "Threads and another process wait for fewer messages than maxsize.", one_that_waits,
            perform_threads_wait_for_fewer, look) },
     { EDGE("queue-threads-map", "Two threads map a lane at once.", not_mapped, perform_threads_map, look) },
+    { EDGE("queue-threads-map-both", "The same where one of them takes a lane.", not_mapped, perform_threads_map_both,
+           NULL) },
     { EDGE("queue-recycled", "Memory is written again only when it was read.", wrapped, perform_recycled, look) },
     { EDGE("lease-forgiven", "A message has nothing of what its slot had before.", forgiven_before, perform_forgiven,
            look_for_one_kept) },

@@ -142,6 +142,90 @@ static void look_for_the_dead(void)
          sum.acknowledged == BEFORE);
 }
 
+/* --- what was freed ------------------------------------------------------------------------------------------------------------- */
+
+static struct ipcr_lease held[3];
+
+/* Four messages; three of them are held, and have come back once. */
+static void three_held(void)
+{
+    act_as(0);
+    make_queue(1, &(struct ipcr_queue_options){ .slots = 8 });
+    for (uint64_t number = 0; number < 4; number++)
+        (void)put(number);
+    record.comes_back = true;
+    for (int i = 0; i < 3; i++) {
+        MUST(try_lease(0, &held[i]) == IPCR_OK && nack(&held[i]) == IPCR_OK);
+        MUST(try_lease(0, &held[i]) == IPCR_OK && number_of(&held[i]) == (uint64_t)i);
+    }
+    act_as(2);
+    join_queue();
+    struct ipcr_lane_stats sum;
+    look_at_stats(&sum); /* maps the lane */
+    keep_record();
+}
+
+/* They are thrown away one by one, and freed by somebody who wants more room than there is. */
+static void bury_and_free(void)
+{
+    for (int i = 0; i < 3; i++) {
+        MUST(core()->lease_bury(queue(), &held[i]) == IPCR_OK);
+        MUST(core()->queue_put_one(queue(), message(0, LANE), LANE, 0, 0) == IPCR_FULL);
+    }
+}
+
+/* Whatever of it has been freed, these sums are always the same. */
+static void look_at_sums(void)
+{
+    struct ipcr_lane_stats s;
+    look_at_stats(&s);
+    if (s.put != 4 || s.delivered != 6 || s.redelivered != 3 || s.bytes != 8 * 4 || s.dead > 3 ||
+        s.put != s.acknowledged + s.dead + s.ready + s.leased)
+        model_fail("put %d, delivered %d, redelivered %d, bytes %d, dead %d, acknowledged %d, ready %d, leased %d",
+                   (int)s.put, (int)s.delivered, (int)s.redelivered, (int)s.bytes, (int)s.dead, (int)s.acknowledged,
+                   (int)s.ready, (int)s.leased);
+}
+
+static void perform_freed(void)
+{
+    begin_record();
+    model_start(FIRST, 2, look_at_sums);
+    model_start(SECOND, 0, bury_and_free);
+}
+
+/* --- counts that are remembered --------------------------------------------------------------------------------------------------- */
+
+/* Eight are done with, and nobody has counted them yet: whoever does so notes how far all are done. */
+static void eight_done(void)
+{
+    act_as(0);
+    make_queue(1, &(struct ipcr_queue_options){ .slots = 16 });
+    for (uint64_t number = 0; number < 8; number++) {
+        uint64_t got;
+        (void)put(number);
+        MUST(try_get(&got) == IPCR_OK);
+    }
+    act_as(1);
+    join_queue();
+    keep_record();
+}
+
+static void put_ninth(void) { (void)put(8); }
+static void count(void) { MUST(core()->queue_depth(queue()) <= 1); }
+
+static void perform_ninth(void)
+{
+    begin_record();
+    model_start(FIRST, 0, put_ninth);
+    model_start(SECOND, 1, count);
+}
+
+static void look_for_the_ninth(void)
+{
+    act_as(1);
+    MUST(core()->queue_depth(queue()) == 1);
+}
+
 /* --- first uses ---------------------------------------------------------------------------------------------------------------- */
 
 static void unused(void)
@@ -194,6 +278,10 @@ static const struct scenario scenarios[] = {
     { .name = "queue-stats-returned", .says = "The same where all come back, and are thrown away.", .set_up = set_up,
       .perform = perform_returned, .look = look_for_the_dead },
     { STATS("stats-of-file", "The same of one who is no participant.", perform_file) },
+    { .name = "queue-stats-freed", .says = "Sums stay what they are while messages are freed.", .set_up = three_held,
+      .perform = perform_freed },
+    { .name = "queue-depth-ninth", .says = "Whoever counts while a message comes does not hide it from those who count later.",
+      .set_up = eight_done, .perform = perform_ninth, .look = look_for_the_ninth },
     { .name = "queue-stats-first", .says = "The same while the first lane comes into use.", .set_up = unused,
       .perform = perform_look_at_the_first },
     { .name = "queue-stats-holders", .says = "A consumer that is seen is seen with its pid.", .set_up = unused,
