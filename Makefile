@@ -133,7 +133,8 @@ wheel: $(VENV)/have-test ## sdist, and the wheel built from it, in dist/
 
 STRICT  := -std=c11 -D_GNU_SOURCE -g -Wall -Wextra -Wshadow -Wconversion -Werror -Inative
 HEADERS := $(wildcard native/*.h tests/native/*.h)
-CORE    := $(filter-out native/fast_ends.c,$(sort $(wildcard native/*.c)))
+ACCELERATOR := native/fast_module.c native/fast_ends.c native/fast_queues.c native/fast_deliveries.c # these need Python's headers
+CORE    := $(filter-out $(ACCELERATOR),$(sort $(wildcard native/*.c)))
 CTESTS  := $(sort $(wildcard tests/native/test_*.c))
 
 native: ## C tests, every warning an error
@@ -318,7 +319,7 @@ closes: build/asan/test_close_races ## R41: close against everything, CLOSES=100
 # --- coverage of the core by the C tests and by hostile memory (docs/testing/coverage.md) ------------------------------
 
 cover_flags := -O0 --coverage -fprofile-update=atomic -DIPC_COVERAGE
-GCOVR := $(PY) -m gcovr --root . --filter native/ --exclude native/fast_ends.c \
+GCOVR := $(PY) -m gcovr --root . --filter native/ $(ACCELERATOR:%=--exclude %) \
          --merge-mode-functions merge-use-line-min --gcov-suspicious-hits-threshold 0
 COVER_LINES    ?= 95
 COVER_BRANCHES ?= 90

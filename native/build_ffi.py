@@ -12,7 +12,13 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__).parent
-SOURCES = sorted(path for path in HERE.glob("*.c") if path.name != "fast_ends.c")
+ACCELERATOR = {
+    "fast_module.c",
+    "fast_ends.c",
+    "fast_queues.c",
+    "fast_deliveries.c",
+}  # an extension of its own: setup.py
+SOURCES = sorted(path for path in HERE.glob("*.c") if path.name not in ACCELERATOR)
 
 compile_flags = ["-std=c11", "-D_GNU_SOURCE", "-O3", "-fvisibility=hidden", "-Wall"]
 link_flags = []

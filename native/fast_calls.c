@@ -12,6 +12,12 @@ static const struct ipcr_fast_calls calls = {
     .reading_next = ipcr_reading_next,
     .reading_end = ipcr_reading_end,
     .spin_for_data = ipcr_spin_for_data,
+    .queue_put = ipcr_queue_put_one,
+    .queue_get = ipcr_queue_try_get_into,
+    .queue_lease = ipcr_queue_lease_into,
+    .queue_spin = ipcr_queue_spin_for_message,
+    .lease_ack = ipcr_lease_ack,
+    .lease_nack = ipcr_lease_nack,
 };
 
 const void *ipcr_fast_calls(void) { return &calls; }

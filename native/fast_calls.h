@@ -6,9 +6,9 @@
 #ifndef IPCR_FAST_CALLS_H
 #define IPCR_FAST_CALLS_H
 
-#include "transfer.h"
+#include "queue.h"
 
-#define IPCR_FAST_CALLS_VERSION 1u
+#define IPCR_FAST_CALLS_VERSION 2u
 
 struct ipcr_fast_calls {
     uint32_t version; /* an accelerator left over from another build is refused */
@@ -21,6 +21,12 @@ struct ipcr_fast_calls {
     int64_t (*reading_next)(struct ipcr_end *e, const char **payload);
     void (*reading_end)(struct ipcr_end *e, int taken);
     void (*spin_for_data)(struct ipcr_end *e);
+    int64_t (*queue_put)(struct ipcr_queue *q, const char *message, uint64_t length, uint64_t info, uint64_t ttl_ns);
+    int64_t (*queue_get)(struct ipcr_queue_inbox *inbox);
+    int64_t (*queue_lease)(struct ipcr_queue_inbox *inbox, struct ipcr_lease *lease, uint64_t lease_ns);
+    bool (*queue_spin)(struct ipcr_queue *q);
+    int (*lease_ack)(struct ipcr_queue *q, const struct ipcr_lease *lease);
+    int (*lease_nack)(struct ipcr_queue *q, const struct ipcr_lease *lease, uint64_t delay_ns);
 };
 
 const void *ipcr_fast_calls(void);

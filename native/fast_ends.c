@@ -1,19 +1,12 @@
-/* fast_ends.c - the CPython accelerator: the fast cases of the hottest methods, and nothing else.
+/* fast_ends.c - the fast cases of sending and receiving through the ends of a channel; see fast.h.
  *
- * A method here does exact bytes, without options, that can go or come now.  Whatever else it meets, it leaves as it
- * was and calls the Python method of the same name (`_send_over_cffi` and so on), which does everything.  Both drive
- * the same handle through the same core, and take its busy word for every call.
- *
- * Compiles nothing of the core: the cffi module has the only copy, and gives us a table of functions (fast_calls.h).
+ * A method here does exact bytes, without options, that can go or come now.
  *
  * The interpreter lock is kept for copies of up to KEEP_LOCK bytes (a few microseconds), for batches up to
  * BATCH_BYTES, and given up between batches, for larger messages and for spinning.  Nothing that the collector tracks
  * is made while an end is busy: a collection may run finalizers, and one that closes this very end would wait for ever.
  */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-
-#include "fast_calls.h"
+#include "fast.h"
 
 #include <stddef.h>
 #include <time.h>
@@ -21,9 +14,7 @@
 /* A thread that waits for the interpreter lock asks for it after 5 ms of waiting without a release, and only then does
  * a release hand it over: releasing more often than that would starve it. */
 enum { TURN_NS = 10000000 };
-enum { KEEP_LOCK = 65536, BATCH_BYTES = 4 * KEEP_LOCK, MOST_AT_ONCE = 1024 };
-
-static const struct ipcr_fast_calls *core; /* set once, by connect() */
+enum { BATCH_BYTES = 4 * KEEP_LOCK, MOST_AT_ONCE = 1024 };
 
 /* The root of every end's class.  `handle` is owned by the Python part, which unbinds before it frees. */
 struct end {
@@ -37,43 +28,11 @@ static const char *const fallback_names[FALLBACKS] = {
     "_send_over_cffi", "_send_many_over_cffi", "_send_many_from",
     "_recv_over_cffi", "_recv_many_over_cffi", "___next___over_cffi",
 };
-static PyObject *fallbacks[FALLBACKS], *timeout_name; /* interned */
+static PyObject *fallbacks[FALLBACKS]; /* interned */
 
-/* The same call, to the Python method. */
 static PyObject *leave_it(enum fallback which, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
-    PyObject *stack[8];
-    const Py_ssize_t count = nargs + (names == NULL ? 0 : PyTuple_GET_SIZE(names));
-    if (count + 1 > (Py_ssize_t)(sizeof stack / sizeof stack[0])) {
-        PyErr_Format(PyExc_TypeError, "%s: too many arguments", fallback_names[which]);
-        return NULL;
-    }
-    stack[0] = self;
-    for (Py_ssize_t i = 0; i < count; i++)
-        stack[i + 1] = args[i];
-    return PyObject_VectorcallMethod(fallbacks[which], stack, (size_t)nargs + 1, names);
-}
-
-/* A timeout that nothing is wrong with: None, or a number of seconds. */
-static int is_timeout(PyObject *value)
-{
-    if (value == Py_None)
-        return 1;
-    if (PyFloat_CheckExact(value))
-        return PyFloat_AS_DOUBLE(value) >= 0; /* false for a NaN */
-    if (!PyLong_CheckExact(value))
-        return 0;
-    int overflow;
-    return PyLong_AsLongAndOverflow(value, &overflow) >= 0 || overflow > 0;
-}
-
-/* Nothing but perhaps such a timeout behind `count` arguments, the last of them positional if `positional` says so. */
-static int only_a_timeout(PyObject *const *args, Py_ssize_t nargs, PyObject *names, Py_ssize_t count, int positional)
-{
-    if (names == NULL)
-        return nargs == count || (positional && nargs == count + 1 && is_timeout(args[count]));
-    return nargs == count && PyTuple_GET_SIZE(names) == 1 && PyTuple_GET_ITEM(names, 0) == timeout_name &&
-           is_timeout(args[count]);
+    return fast_leave(fallbacks[which], self, args, nargs, names);
 }
 
 /* --- send ----------------------------------------------------------------------------------------------------- */
@@ -81,15 +40,15 @@ static int only_a_timeout(PyObject *const *args, Py_ssize_t nargs, PyObject *nam
 static PyObject *send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
     const struct end *end = (const struct end *)self;
-    if (nargs == 1 && end->handle != NULL && PyBytes_CheckExact(args[0]) && only_a_timeout(args, nargs, names, 1, 0)) {
+    if (nargs == 1 && end->handle != NULL && PyBytes_CheckExact(args[0]) && fast_only_a_timeout(args, nargs, names, 1, 0)) {
         const char *message = PyBytes_AS_STRING(args[0]);
         const Py_ssize_t length = PyBytes_GET_SIZE(args[0]);
         int status;
         if (length <= KEEP_LOCK) {
-            status = core->send_bytes(end->handle, message, (uint64_t)length);
+            status = fast_core->send_bytes(end->handle, message, (uint64_t)length);
         } else {
             Py_BEGIN_ALLOW_THREADS /* the caller holds the object, and bytes don't change */
-            status = core->send_bytes(end->handle, message, (uint64_t)length);
+            status = fast_core->send_bytes(end->handle, message, (uint64_t)length);
             Py_END_ALLOW_THREADS
         }
         if (status == IPCR_OK)
@@ -103,20 +62,20 @@ static PyObject *send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, P
 static int add_batch(const struct end *end, PyObject *const *items, Py_ssize_t count, Py_ssize_t *done)
 {
     Py_ssize_t at = 0, bytes = 0;
-    int ours = PyBytes_CheckExact(items[0]) && core->batch_begin(end->handle) == IPCR_OK;
+    int ours = PyBytes_CheckExact(items[0]) && fast_core->batch_begin(end->handle) == IPCR_OK;
     *done = 0;
     if (!ours)
         return 0;
     while (ours && at < count && at < MOST_AT_ONCE && bytes < BATCH_BYTES) {
         PyObject *item = items[at];
         ours = PyBytes_CheckExact(item) && PyBytes_GET_SIZE(item) <= KEEP_LOCK &&
-               core->batch_add(end->handle, PyBytes_AS_STRING(item), (uint64_t)PyBytes_GET_SIZE(item), 0) == IPCR_OK;
+               fast_core->batch_add(end->handle, PyBytes_AS_STRING(item), (uint64_t)PyBytes_GET_SIZE(item), 0) == IPCR_OK;
         if (ours) {
             bytes += PyBytes_GET_SIZE(item);
             at++;
         }
     }
-    core->batch_end(end->handle);
+    fast_core->batch_end(end->handle);
     *done = at;
     return ours;
 }
@@ -193,12 +152,12 @@ static int is_ours(const struct end *end, int64_t result)
 static PyObject *take(const struct end *end, int may_spin)
 {
     const char *payload;
-    int64_t length = core->reading_begin(end->handle, &payload);
+    int64_t length = fast_core->reading_begin(end->handle, &payload);
     if (length == IPCR_EMPTY && may_spin) {
         Py_BEGIN_ALLOW_THREADS
-        core->spin_for_data(end->handle);
+        fast_core->spin_for_data(end->handle);
         Py_END_ALLOW_THREADS
-        length = core->reading_begin(end->handle, &payload);
+        length = fast_core->reading_begin(end->handle, &payload);
     }
     if (length < 0)
         return NULL;
@@ -212,14 +171,14 @@ static PyObject *take(const struct end *end, int may_spin)
             Py_END_ALLOW_THREADS
         }
     }
-    core->reading_end(end->handle, message != NULL);
+    fast_core->reading_end(end->handle, message != NULL);
     return message;
 }
 
 static PyObject *recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
     const struct end *end = (const struct end *)self;
-    if (end->handle != NULL && end->most >= 0 && only_a_timeout(args, nargs, names, 0, 1)) {
+    if (end->handle != NULL && end->most >= 0 && fast_only_a_timeout(args, nargs, names, 0, 1)) {
         PyObject *message = take(end, nargs == 0 && names == NULL);
         if (message != NULL || PyErr_Occurred())
             return message;
@@ -245,7 +204,7 @@ static PyObject *take_all(const struct end *end, Py_ssize_t most)
     PyObject *messages = PyList_New(0); /* now, because it may start a collection */
     if (messages == NULL)
         return NULL;
-    int64_t length = core->reading_begin(end->handle, &payload);
+    int64_t length = fast_core->reading_begin(end->handle, &payload);
     if (length < 0) {
         Py_DECREF(messages);
         return NULL;
@@ -264,12 +223,12 @@ static PyObject *take_all(const struct end *end, Py_ssize_t most)
             if (PyList_GET_SIZE(messages) >= most || bytes >= BATCH_BYTES)
                 break;
             taken = 0;
-            length = core->reading_next(end->handle, &payload);
+            length = fast_core->reading_next(end->handle, &payload);
             if (!is_ours(end, length) || length > KEEP_LOCK)
                 break;
         }
     }
-    core->reading_end(end->handle, taken);
+    fast_core->reading_end(end->handle, taken);
     if (PyList_GET_SIZE(messages) > 0)
         PyErr_Clear(); /* no memory for the next one, say, which is still in the ring: hand out what we have */
     else
@@ -280,7 +239,7 @@ static PyObject *take_all(const struct end *end, Py_ssize_t most)
 static PyObject *recv_many(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
     const struct end *end = (const struct end *)self;
-    if (end->handle != NULL && end->most >= 0 && only_a_timeout(args, nargs, names, nargs == 0 ? 0 : 1, 1)) {
+    if (end->handle != NULL && end->most >= 0 && fast_only_a_timeout(args, nargs, names, nargs == 0 ? 0 : 1, 1)) {
         const Py_ssize_t most = nargs == 0 ? MOST_AT_ONCE : PyLong_CheckExact(args[0]) ? PyLong_AsSsize_t(args[0]) : -1;
         if (most == -1)
             PyErr_Clear(); /* the Python method says what is wrong with it */
@@ -302,7 +261,7 @@ static PyObject *bind(PyObject *self, PyObject *args)
     Py_ssize_t most;
     if (!PyArg_ParseTuple(args, "Kn:_bind", &address, &most))
         return NULL;
-    end->handle = core != NULL ? (struct ipcr_end *)(uintptr_t)address : NULL; /* NOLINT: an address of the cffi module */
+    end->handle = fast_core != NULL ? (struct ipcr_end *)(uintptr_t)address : NULL; /* NOLINT: an address of the cffi module */
     end->most = most;
     Py_RETURN_NONE;
 }
@@ -335,86 +294,24 @@ static PyType_Spec end_spec = {
     .slots = end_slots,
 };
 
-static PyTypeObject *end_type;
+PyTypeObject *fast_end_type;
 
-/* --- the module ----------------------------------------------------------------------------------------------- */
-
-#define FAST(function) ((PyCFunction)(void (*)(void))(function))
-static const struct {
-    PyMethodDef method;
-    const char *signature;
-} fast_methods[] = {
-    { { "send", FAST(send), METH_FASTCALL | METH_KEYWORDS, NULL }, "($self, obj, *, type=0, timeout=None)" },
-    { { "send_many", FAST(send_many), METH_FASTCALL | METH_KEYWORDS, NULL },
+const struct fast_method fast_end_methods[] = {
+    { { "send", FAST(send), METH_FASTCALL | METH_KEYWORDS, NULL }, "MessageSender",
+      "($self, obj, *, type=0, timeout=None)" },
+    { { "send_many", FAST(send_many), METH_FASTCALL | METH_KEYWORDS, NULL }, "MessageSender",
       "($self, objs, *, type=0, timeout=None)" },
-    { { "recv", FAST(recv), METH_FASTCALL | METH_KEYWORDS, NULL }, "($self, timeout=None)" },
-    { { "recv_many", FAST(recv_many), METH_FASTCALL | METH_KEYWORDS, NULL }, "($self, max=1024, timeout=None)" },
-    { { "__next__", FAST(next), METH_FASTCALL | METH_KEYWORDS, NULL }, "($self)" },
+    { { "recv", FAST(recv), METH_FASTCALL | METH_KEYWORDS, NULL }, "MessageReceiver", "($self, timeout=None)" },
+    { { "recv_many", FAST(recv_many), METH_FASTCALL | METH_KEYWORDS, NULL }, "MessageReceiver",
+      "($self, max=1024, timeout=None)" },
+    { { "__next__", FAST(next), METH_FASTCALL | METH_KEYWORDS, NULL }, "MessageReceiver", "($self)" },
+    { .of = NULL },
 };
 
-/* A method for a subclass of End, with the documentation of its Python counterpart.  Lives as long as the process. */
-static PyObject *method(PyObject *module, PyObject *args)
+int fast_ends_begin(PyObject *module)
 {
-    const char *name, *doc;
-    (void)module;
-    if (!PyArg_ParseTuple(args, "ss:method", &name, &doc))
-        return NULL;
-    for (size_t i = 0; i < sizeof fast_methods / sizeof fast_methods[0]; i++) {
-        if (strcmp(fast_methods[i].method.ml_name, name) != 0)
-            continue;
-        const size_t room = strlen(name) + strlen(fast_methods[i].signature) + strlen(doc) + 8;
-        PyMethodDef *definition = PyMem_Malloc(sizeof *definition + room);
-        if (definition == NULL)
-            return PyErr_NoMemory();
-        char *text = (char *)(definition + 1);
-        PyOS_snprintf(text, room, "%s%s\n--\n\n%s", name, fast_methods[i].signature, doc);
-        *definition = fast_methods[i].method;
-        definition->ml_doc = text;
-        return PyDescr_NewMethod(end_type, definition);
-    }
-    return PyErr_Format(PyExc_ValueError, "there is no fast %s", name);
-}
-
-static PyObject *connect(PyObject *module, PyObject *address)
-{
-    (void)module;
-    const struct ipcr_fast_calls *calls = PyLong_AsVoidPtr(address);
-    if (calls == NULL && PyErr_Occurred())
-        return NULL;
-    if (calls == NULL || calls->version != IPCR_FAST_CALLS_VERSION || calls->bytes != sizeof *calls)
-        return PyErr_Format(PyExc_ImportError, "the accelerator and the core are of different builds");
-    core = calls;
-    Py_RETURN_NONE;
-}
-
-static PyMethodDef module_methods[] = {
-    { "connect", connect, METH_O, "connect($module, address, /)\n--\n\nTake the core's table of functions." },
-    { "method", method, METH_VARARGS, "method($module, name, doc, /)\n--\n\nA fast method for a subclass of End." },
-    { NULL, NULL, 0, NULL },
-};
-
-static struct PyModuleDef module_definition = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "ipc._core._fast",
-    .m_doc = "The fast cases of the hottest methods; everything else is Python over cffi.",
-    .m_size = -1, /* one core per process: no second copy for another interpreter */
-    .m_methods = module_methods,
-};
-
-PyMODINIT_FUNC PyInit__fast(void)
-{
-    for (int i = 0; i < FALLBACKS; i++)
-        if ((fallbacks[i] = PyUnicode_InternFromString(fallback_names[i])) == NULL)
-            return NULL;
-    if ((timeout_name = PyUnicode_InternFromString("timeout")) == NULL)
-        return NULL;
-    end_type = (PyTypeObject *)PyType_FromSpec(&end_spec);
-    if (end_type == NULL)
-        return NULL;
-    PyObject *module = PyModule_Create(&module_definition);
-    if (module == NULL || PyModule_AddObjectRef(module, "End", (PyObject *)end_type) != 0) {
-        Py_XDECREF(module);
-        return NULL;
-    }
-    return module;
+    if (fast_intern(fallbacks, fallback_names, FALLBACKS) != 0)
+        return -1;
+    fast_end_type = (PyTypeObject *)PyType_FromSpec(&end_spec);
+    return fast_end_type == NULL ? -1 : PyModule_AddObjectRef(module, "End", (PyObject *)fast_end_type);
 }

@@ -64,11 +64,16 @@ static int count(struct ipcr_queue *q, bool exactly, struct count *sum)
     return rc;
 }
 
+/* Lanes are looked at one after the other, so nothing left in any of them doesn't mean nothing left in all: unless none has
+ * got a message since, as the second count tells (what was put only grows).  Otherwise there was one just now. */
 uint64_t ipcr_queue_depth(struct ipcr_queue *q)
 {
-    struct count sum;
+    struct count sum, again;
     (void)count(q, true, &sum);
-    return sum.left;
+    if (sum.left != 0)
+        return sum.left;
+    (void)count(q, true, &again);
+    return again.left != 0 || again.put == sum.put ? again.left : 1;
 }
 
 bool ipcr_queue_is_full(struct ipcr_queue *q)

@@ -13,7 +13,7 @@ interpreter.refuse_unsupported()  # before the extensions, which may refuse with
 
 from ipc._core._native import ffi, lib  # noqa: E402
 
-__all__ = ["EndRoot", "accelerate", "check", "fast", "ffi", "lib", "raise_status"]
+__all__ = ["EndRoot", "QueueRoot", "accelerate", "check", "fast", "ffi", "lib", "raise_status"]
 
 
 # --- the accelerator --------------------------------------------------------------------------------------------
@@ -34,11 +34,13 @@ def _find_accelerator() -> Any:
 
 fast = _find_accelerator()
 
-# What every end's class is made from.
+# What the classes of all ends and all queues are made from.
 if TYPE_CHECKING:
     from ipc._core._fast import End as EndRoot
+    from ipc._core._fast import Queue as QueueRoot
 else:
     EndRoot = object if fast is None else fast.End
+    QueueRoot = object if fast is None else fast.Queue
 
 
 def accelerate(cls: type, *names: str) -> None:
@@ -49,7 +51,7 @@ def accelerate(cls: type, *names: str) -> None:
         ours = cls.__dict__[name]
         if f"_{name}_over_cffi" not in cls.__dict__:
             setattr(cls, f"_{name}_over_cffi", ours)
-        setattr(cls, name, fast.method(name, ours.__doc__ or ""))
+        setattr(cls, name, fast.method(cls.__name__, name, ours.__doc__ or ""))
 
 
 # --- results ----------------------------------------------------------------------------------------------------

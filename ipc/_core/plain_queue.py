@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, final
 
 from ipc import errors
 from ipc._core import arguments, queue_stats
-from ipc._core.encoding import Encoded, encode
-from ipc._core.native import ffi, lib
+from ipc._core.encoding import PICKLE, Encoded, encode
+from ipc._core.native import accelerate, ffi, lib
 from ipc._core.queues import (
     BATCH_BYTES,
     BATCH_MESSAGES,
@@ -144,6 +144,14 @@ class Queue(QueueHandle, Generic[_T]):
         self._feeding = threading.Lock()
         self._joins_at_exit = state
         self._maxsize = int(self._options().maxsize)
+        self._choose()
+
+    def _choose(self) -> None:
+        """Choose between the fast cases, which ask nothing, and the ones that look at everything."""
+        if self._closed_because:
+            self._go_slow()
+        else:
+            self._go_fast(puts=self._feeder is None, gets=self._accept == arguments.ALL_ENCODINGS)
 
     def _state(self) -> bool:
         return True
@@ -152,6 +160,7 @@ class Queue(QueueHandle, Generic[_T]):
         """What the parent's feeder still has to send is the parent's."""
         super()._after_fork()
         feeder, self._feeder, self._feeding = self._feeder, None, threading.Lock()
+        self._choose()
         if feeder is not None and feeder.closing:
             self._leave()
 
@@ -183,9 +192,15 @@ class Queue(QueueHandle, Generic[_T]):
             elif kind in PICKLED:
                 buffers: list[Any] = []
                 data = _dumps(obj, 5, buffer_callback=buffers.append)
-                if not buffers and _put(self._handle, data, len(data), _PICKLE, 0) >= 0:
+                if not buffers:
+                    if _put(self._handle, data, len(data), _PICKLE, 0) < 0:
+                        self._put_slowly((PICKLE, data, ()), block, timeout)
                     return
         self._put_slowly(encode(obj), block, timeout)
+
+    def _put_ready(self, encoding: int, data: bytes, block: bool = True, timeout: float | None = None) -> None:
+        """What the accelerator has encoded, and found no room for."""
+        self._put_slowly((encoding, data, ()), block, timeout)
 
     def put_nowait(self, obj: _T) -> None:
         """`put(obj, block=False)`."""
@@ -216,6 +231,7 @@ class Queue(QueueHandle, Generic[_T]):
                 feeder.add(message)
                 feeder.start()
                 self._feeder = feeder
+                self._choose()
                 return
             if longest(message) > self._segment.capacity:
                 self._refuse(lib.IPCR_TOO_LARGE, size_of(message))
@@ -294,6 +310,18 @@ class Queue(QueueHandle, Generic[_T]):
             return self._finish(inbox, result)  # type: ignore[no-any-return]
         finally:
             self._return(inbox)
+
+    def _get_waiting(self, block: bool = True, timeout: float | None = None) -> Any:
+        """The accelerator found nothing."""
+        inbox = self._borrow()
+        try:
+            return self._finish(inbox, self._get_slowly(inbox, block, timeout))
+        finally:
+            self._return(inbox)
+
+    def _finish_at(self, address: int, result: int) -> Any:
+        """The accelerator has taken something that it doesn't decode, into an inbox of its own."""
+        return self._finish((ffi.cast("struct ipcr_queue_inbox *", address), None, self._handle), result)
 
     def get_nowait(self) -> _T:
         """`get(block=False)`."""
@@ -440,6 +468,7 @@ class Queue(QueueHandle, Generic[_T]):
             if self._feeder is not None:
                 self._closed_because = "it was closed here"
                 self._inbox = None
+                self._choose()
                 self._feeder.closing = True
                 return
         self._close("it was closed here")
@@ -602,3 +631,7 @@ class _Feeder:
         if self.closing:
             queue._leave()
         queue._feeder = None  # last, or a put might slip in before the end
+        queue._choose()
+
+
+accelerate(Queue, "put", "get")

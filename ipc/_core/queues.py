@@ -21,7 +21,7 @@ from ipc import errors
 from ipc._core import arguments, parcels
 from ipc._core import encoding as encodings
 from ipc._core.encoding import Encoded, encode
-from ipc._core.native import check, ffi, lib, raise_status
+from ipc._core.native import QueueRoot, check, fast, ffi, lib, raise_status
 from ipc._core.segment import Segment
 from ipc._core.transfer import ENCODING_SHIFT, LENGTH, SKEW_SHIFT
 
@@ -92,7 +92,7 @@ class Empty(errors.TimeoutError, standard.Empty):
     """No message within `timeout`; nothing was taken."""
 
 
-class QueueHandle:
+class QueueHandle(QueueRoot):
     """One process's handle on a queue."""
 
     __slots__ = (
@@ -128,6 +128,16 @@ class QueueHandle:
         open_queues.add(self)
         _close_at_exit()
 
+    def _go_fast(self, *, puts: bool, gets: bool, lease_ns: int = 0, acks: bool = False) -> None:
+        """Let the accelerator do the fast cases of these."""
+        if fast is not None:
+            self._bind(self._handle, int(ffi.cast("uintptr_t", self._handle)), puts, gets, lease_ns, acks)
+
+    def _go_slow(self) -> None:
+        """The accelerator does nothing any more, and lets go of the core's handle."""
+        if fast is not None:
+            self._bind(None, 0, False, False, 0, False)
+
     def _new_inbox(self) -> Inbox:
         inbox = ffi.new("struct ipcr_queue_inbox *")
         inbox.queue = self._handle
@@ -154,6 +164,7 @@ class QueueHandle:
     def _close(self, because: str) -> None:
         if not self._closed_because:
             self._closed_because = because
+            self._go_slow()
             self._leave()
 
     def _leave(self) -> None:
@@ -161,6 +172,7 @@ class QueueHandle:
         parcels.sweep()  # first: what children have got by now would hold the name
         with contextlib.suppress(AttributeError, errors.ClosedError):  # another thread was faster
             lib.ipcr_queue_close(self._handle)
+            self._go_slow()
             del self._segment, self._handle  # the process leaves the queue with its last handle
         self._inbox = None
 

@@ -10,6 +10,7 @@ says how often it was.  The algorithm stands in native/leases.h.
 
 from __future__ import annotations
 
+import functools
 import pickle
 import threading
 import time
@@ -23,7 +24,7 @@ from ipc import errors
 from ipc._core import arguments, queue_stats
 from ipc._core import encoding as encodings
 from ipc._core.encoding import encode
-from ipc._core.native import check, ffi, lib
+from ipc._core.native import accelerate, check, fast, ffi, lib
 from ipc._core.queues import DEFAULT_LANE, PICKLED, Empty, Full, QueueHandle, batches, options, size_of
 from ipc._core.segment import Segment
 from ipc._core.transfer import ENCODING_SHIFT, LENGTH, LENT, SKEW_SHIFT, SMALL
@@ -120,13 +121,12 @@ class Receipt:
         return f"<Receipt of message {self.id}>"
 
 
-@final
-class Delivery(Generic[_T]):
-    """One message, leased to this process.  As a context manager it acks on success and nacks on an exception."""
+class _Held:
+    """What a delivery knows, where there is no accelerator to know it."""
 
     __slots__ = ("_handle", "_lease", "_lent", "_message", "_queue", "_result", "_state")
 
-    def __init__(self, queue: ReliableQueue[_T], lease: Any, result: int, message: Any) -> None:
+    def _begin(self, queue: Any, lease: Any, result: int, message: Any) -> None:
         self._queue = queue
         self._handle = queue._handle  # so that the message stays mapped
         self._lease = lease
@@ -134,6 +134,22 @@ class Delivery(Generic[_T]):
         self._message = message
         self._state = _HELD
         self._lent = 0  # views
+
+
+if TYPE_CHECKING:
+    from ipc._core._fast import Delivery as _DeliveryRoot
+else:
+    _DeliveryRoot = _Held if fast is None else fast.Delivery
+
+
+@final
+class Delivery(_DeliveryRoot, Generic[_T]):
+    """One message, leased to this process.  As a context manager it acks on success and nacks on an exception."""
+
+    __slots__ = ()
+
+    def __init__(self, queue: ReliableQueue[_T], lease: Any, result: int, message: Any) -> None:
+        self._begin(queue, lease if fast is None else int(ffi.cast("uintptr_t", lease)), result, message)
 
     @property
     def message(self) -> _T:
@@ -415,6 +431,8 @@ class ReliableQueue(QueueHandle, Generic[_T]):
         self._lent = 0  # views
         self._free_again = threading.Condition()
         self._seen_returns = 0
+        plain = self._accept == arguments.ALL_ENCODINGS and not self._prefetch and self._dead_letter is None
+        self._go_fast(puts=True, gets=plain, lease_ns=self._lease_ns, acks=not self._prefetch)
 
     def _after_fork(self) -> None:
         """A child holds none of what its parent holds."""
@@ -453,9 +471,16 @@ class ReliableQueue(QueueHandle, Generic[_T]):
                 number = _put(self._handle, data, len(data), _PICKLE, ttl_ns)
                 if number >= 0:
                     return Receipt(self, number)
+                return self._put_encoded((encodings.PICKLE, data, ()), timeout, ttl_ns)
+        return self._put_encoded(encode(obj), timeout, ttl_ns)
+
+    def _put_ready(self, encoding: int, data: bytes, timeout: float | None = None) -> Receipt:
+        """What the accelerator has encoded, and found no room for."""
+        return self._put_encoded((encoding, data, ()), timeout, 0)
+
+    def _put_encoded(self, message: encodings.Encoded, timeout: float | None, ttl_ns: int) -> Receipt:
         put = ffi.new("struct ipcr_put *")
         put.ttl_ns = ttl_ns
-        message = encode(obj)
         status = self._try_put(message, put)
         if status != _OK:
             self._put_slowly(message, put, timeout, status)
@@ -531,17 +556,25 @@ class ReliableQueue(QueueHandle, Generic[_T]):
             result = _lease_into(inbox[0], lease, self._lease_ns)
             if result < 0:
                 result = self._get_slowly(inbox, lease, deadline, timeout)
-            message: Any = _UNREAD
-            if 0 <= result <= SMALL:
-                message = inbox[1][:result]
-            if result >> ENCODING_SHIFT == _PICKLED_RESULT or message is _UNREAD or not self._accept & 1:
-                message = self._read(inbox, lease, result)
+            return self._deliver(inbox, lease, result)
         except BaseException:
             self._let_go()
             raise
         finally:
             self._return(inbox)
+
+    def _deliver(self, inbox: Any, lease: Any, result: int) -> Delivery[_T]:
+        message: Any = _UNREAD
+        if 0 <= result <= SMALL:
+            message = inbox[1][:result]
+        if result >> ENCODING_SHIFT == _PICKLED_RESULT or message is _UNREAD or not self._accept & 1:
+            message = self._read(inbox, lease, result)
         return Delivery(self, lease, result, message)
+
+    def _deliver_at(self, inbox: int, lease: int, result: int) -> Delivery[_T]:
+        """The accelerator has leased something that it doesn't decode; the two are addresses of what it has."""
+        there = ffi.cast("struct ipcr_queue_inbox *", inbox)
+        return self._deliver((there, ffi.buffer(there.bytes), self._handle), ffi.cast(_LEASE, lease), result)
 
     def _read(self, inbox: Any, lease: Any, result: int) -> Any:
         """The message, if it must be decoded now; one that can't be is given back."""
@@ -770,3 +803,9 @@ class Deduplicator:
 
     def __len__(self) -> int:
         return len(self._ids)
+
+
+accelerate(ReliableQueue, "put", "get")
+accelerate(Delivery, "ack")
+if fast is not None:
+    fast.classes(Delivery, Receipt, _UNREAD, functools.partial(ffi.cast, _LEASE))

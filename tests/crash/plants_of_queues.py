@@ -193,7 +193,7 @@ QUEUE_PLANTS = (
     Plant(
         "what came back below the hint stays there",
         (Change("repair.c", "            ipcr_lower_hint(&l->words->take, at);\n", ""),),
-        "repair",
+        "lease",
         "IPCR_INFO_TYPE(lease->info)",
     ),
     Plant(

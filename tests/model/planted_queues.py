@@ -1,4 +1,4 @@
-"""Bugs of queues, for planted.py: each interleaving that a naive version gets wrong, and those found in ours."""
+"""Bugs of queues, for planted.py: interleavings that a naive version gets wrong, and those that were found in ours."""
 
 from __future__ import annotations
 
@@ -169,8 +169,8 @@ QUEUES = (
         "lease-stale-requeue",
         Change(
             "native/ending.c",
-            "    if (!ipcr_change(slot, l->held, "
-            "ipcr_with(l->held, IPCR_READY, 0, ipcr_deliveries_of(l->held), IPCR_NO_TIME)))\n"
+            "    if (!ipcr_change(slot, l->held, ipcr_with(l->held, IPCR_READY, 0, "
+            "ipcr_deliveries_of(l->held), IPCR_NO_TIME)))\n"
             "        return leave(q, IPCR_LEASE_LOST);\n"
             "    ipcr_queue_tell_returned",
             "    if (!ipcr_change(slot, l->held, ipcr_with(l->held, IPCR_READY, 0, 0, IPCR_NO_TIME)))\n"
@@ -214,8 +214,8 @@ QUEUES = (
         "queue-fifo",
         Change(
             "native/queue.c",
-            "    racy_write(ipcr_producer_payload(p), message, length); "
-            "/* V: a stalled holder may be copying what stood there */\n"
+            "    racy_write(ipcr_producer_payload(p), message, length); /* V: a stalled holder may be copying "
+            "what stood there */\n"
             "    *id = publish(q, p, length, info, now, ttl_ns);\n",
             "    uint8_t *payload = ipcr_producer_payload(p);\n"
             "    *id = publish(q, p, length, info, now, ttl_ns);\n"
@@ -293,8 +293,8 @@ QUEUES = (
         Change(
             "native/queue_stats.c",
             "    uint64_t at = freed_totals(l, out), freed_since;\n"
-            "    const int rc = ipcr_lane_bounds(l, &freed_since, next); "
-            "/* later: no message is counted that has not been put */\n"
+            "    const int rc = ipcr_lane_bounds(l, &freed_since, next); /* later: no message is counted that "
+            "has not been put */\n"
             "    if (rc != IPCR_OK)\n"
             "        return rc;\n",
             "    uint64_t at, freed_since;\n"

@@ -89,6 +89,57 @@ static void count_twice(void)
         MUST(core()->queue_depth(queue()) <= 2 && !core()->queue_is_full(queue()));
 }
 
+/* --- two lanes, and always a message in one of them ---------------------------------------------------------------- */
+
+/* Process 1 has the second lane, with one message; process 0 the first, and a consumer's number. */
+static void set_up_in_turns(void)
+{
+    act_as(0);
+    make_queue(2, &(struct ipcr_queue_options){ .slots = 2 });
+    take_lane();
+    take_number();
+    act_as(1);
+    join_queue();
+    take_lane();
+    model_now -= 1000;
+    (void)put(SECOND_PRODUCER);
+    model_now += 1000;
+    act_as(2);
+    join_queue();
+    MUST(core()->queue_depth(queue()) == 1); /* maps the lanes */
+    keep_record();
+}
+
+/* A message comes to the first lane before that of the second is taken. */
+static void bring_and_take(void)
+{
+    uint64_t number;
+    (void)put(0);
+    MUST(get(&number) == IPCR_OK && number == SECOND_PRODUCER);
+}
+
+static void bring_another(void) { (void)put(SECOND_PRODUCER + 1); }
+
+static void never_nothing(void)
+{
+    for (int i = 0; i < 2; i++)
+        MUST(core()->queue_depth(queue()) > 0);
+}
+
+static void perform_in_turns(void)
+{
+    begin_record();
+    model_start(FIRST, 0, bring_and_take);
+    model_start(SECOND, 1, bring_another);
+    model_start(THIRD, 2, never_nothing);
+}
+
+static void look_at_rest(void)
+{
+    act_as(2);
+    MUST(core()->queue_depth(queue()) == 2);
+}
+
 static void perform(void (*observer)(void))
 {
     begin_record();
@@ -287,5 +338,7 @@ static const struct scenario scenarios[] = {
     { .name = "queue-stats-holders", .says = "A consumer that is seen is seen with its pid.", .set_up = unused,
       .perform = perform_look_at_the_holders },
     { STATS("depth", "Nobody ever counts more messages than fit.", perform_count) },
+    { .name = "queue-depth-never-empty", .says = "Nobody counts no message in two lanes of which one had a message at every moment.",
+      .set_up = set_up_in_turns, .perform = perform_in_turns, .look = look_at_rest },
 };
 ADD_SCENARIOS(scenarios)

@@ -143,5 +143,17 @@ def test_a_jump_is_no_death_and_hides_none(shifted: dict[str, str], tmp_path: Pa
 @pytest.mark.parametrize("suite", SUITES, ids=lambda path: Path(path).stem)
 def test_what_holds_without_jumps_holds_with_them(shifted: dict[str, str], suite: str, tmp_path: Path) -> None:
     some = "recv or flush or read_many or stopped or death"
-    said = run(shifted, "-m", "pytest", "-qx", "-o", f"cache_dir={tmp_path}", "-m", "not slow and not stress", "-k", some, suite)
+    said = run(
+        shifted,
+        "-m",
+        "pytest",
+        "-qx",
+        "-o",
+        f"cache_dir={tmp_path}",
+        "-m",
+        "not slow and not stress",
+        "-k",
+        some,
+        suite,
+    )
     assert " passed" in said

@@ -118,24 +118,26 @@ def test_maxsize_is_overshot_by_the_other_producers_at_most(name: str) -> None:
 def test_empty_is_never_said_of_a_queue_that_was_never_empty(name: str) -> None:
     """A message is put before another is taken, over two lanes in turn: one is there at every moment."""
     with ipc.Queue[Any](name=name) as first, ipc.Queue.attach(name) as second, ThreadPoolExecutor(1) as pool:
-        done = threading.Event()
+        enough = threading.Event()
 
-        def keep_one_there() -> None:
-            for number in range(3000):
+        def keep_one_there() -> int:
+            number = 0
+            while number < 3000 or not enough.is_set():
                 (first, second)[number % 2].put(number)
                 second.get(timeout=LONG)
-            done.set()
+                number += 1
+            return number
 
         first.put("the one")
         with ipc.Queue.attach(name) as looking:
             busy = pool.submit(keep_one_there)
-            looks = 0
-            while not done.is_set():
-                assert not looking.empty()
-                assert looking.qsize() >= 1
-                looks += 1
-            busy.result()
-            assert looks > 0
+            try:
+                for _ in range(1000):
+                    assert not looking.empty()
+                    assert looking.qsize() >= 1
+            finally:
+                enough.set()
+            assert busy.result() >= 3000
         assert first.qsize() == 1
         first.purge()
 

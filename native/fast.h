@@ -1,0 +1,45 @@
+/* fast.h - the CPython accelerator: the fast cases of the hottest methods, and nothing else.
+ *
+ * Whatever else a method here meets, it leaves as it was and calls the Python method of the same name
+ * (`_send_over_cffi` and so on), which does everything.  Both drive the same handle through the same core.
+ *
+ * Compiles nothing of the core: the cffi module has the only copy, and gives us a table of functions (fast_calls.h).
+ */
+#ifndef IPCR_FAST_H
+#define IPCR_FAST_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "fast_calls.h"
+
+extern const struct ipcr_fast_calls *fast_core; /* set once, by connect() */
+
+enum { KEEP_LOCK = 65536 }; /* longer ones are copied without the interpreter lock */
+
+#define FAST(function) ((PyCFunction)(void (*)(void))(function))
+
+/* A method for classes whose root is one of our types. */
+struct fast_method {
+    PyMethodDef method;
+    const char *of; /* the class that has it */
+    const char *signature;
+};
+
+/* The same call, to the Python method. */
+PyObject *fast_leave(PyObject *name, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names);
+/* Nothing but perhaps a timeout that nothing is wrong with (None, or a number of seconds) behind `count` arguments, the
+ * last of them positional if `positional` says so. */
+int fast_only_a_timeout(PyObject *const *args, Py_ssize_t nargs, PyObject *names, Py_ssize_t count, int positional);
+int fast_is_timeout(PyObject *value);
+int fast_intern(PyObject **strings, const char *const *texts, int count);
+
+/* fast_ends.c, fast_queues.c, fast_deliveries.c: what they add to the module. */
+extern PyTypeObject *fast_end_type, *fast_queue_type, *fast_delivery_type;
+extern const struct fast_method fast_end_methods[], fast_queue_methods[], fast_reliable_methods[],
+    fast_delivery_methods[];
+int fast_ends_begin(PyObject *module);
+int fast_queues_begin(PyObject *module);
+int fast_deliveries_begin(PyObject *module);
+
+#endif

@@ -1,0 +1,31 @@
+/* fast_queues.h - what the accelerator's rooms for queues share. */
+#ifndef IPCR_FAST_QUEUES_H
+#define IPCR_FAST_QUEUES_H
+
+#include "fast.h"
+
+/* The root of every queue's class. */
+struct fast_queue {
+    PyObject_HEAD
+    PyObject *owner;           /* frees the handle when nobody has it any more: closing drops it while others are inside */
+    struct ipcr_queue *handle; /* NULL: nothing is fast */
+    uint64_t lease_ns;
+    int puts, gets, acks; /* which of these are */
+};
+
+enum fast_queue_name { PUT, PUT_READY, GET, GET_WAITING, FINISH_AT, NAMES_OF_QUEUES };
+extern PyObject *fast_queue_names[NAMES_OF_QUEUES]; /* interned */
+
+/* The bytes that go for an object, and what goes along with them; NULL without an error if it is none of ours.  When
+ * another thread's object has buffers meanwhile, this one may be left to Python as well. */
+PyObject *fast_encoded(PyObject *obj, uint64_t *info);
+/* The message's id, or why it didn't go. */
+int64_t fast_put_now(const struct fast_queue *q, PyObject *data, uint64_t info);
+/* It is encoded already: _put_ready(encoding, data, *rest).  Takes the reference. */
+PyObject *fast_put_ready(PyObject *self, uint64_t info, PyObject *data, PyObject *const *rest, Py_ssize_t count,
+                         PyObject *names);
+/* Is the message one of ours: raw bytes, or a plain pickle, that stand in the inbox? */
+int fast_is_simple(int64_t result);
+PyObject *fast_decoded(const struct ipcr_queue_inbox *inbox, int64_t result);
+
+#endif
