@@ -212,7 +212,7 @@ def touched(paths: list[Path], commits: int) -> dict[Path, set[int]]:
 
 def in_order(mutants: list[Mutant], lines: dict[Path, set[int]], seed: int) -> list[Mutant]:
     """Those on recent lines first, then the others, reviewed ones last; by chance within each part."""
-    shuffled = list(mutants)
+    shuffled = sorted(mutants, key=lambda mutant: mutant.key)
     random.Random(seed).shuffle(shuffled)
     excused = reviewed()
     return sorted(shuffled, key=lambda mutant: (mutant.key in excused, mutant.line not in lines[mutant.path]))
