@@ -63,7 +63,7 @@ QUEUES = (
         Change(
             "native/taking.c",
             "        if (!something_came(q, &s))\n",
-            "        if (out != NULL)\n",
+            "        if (!something_came(q, &s) || out != NULL)\n",
         ),
     ),
     Planted.explored(
@@ -72,8 +72,8 @@ QUEUES = (
         "queue-new-lane",
         Change(
             "native/taking.c",
-            "load_acquire32(&q->header->lanes_high) != s->lanes || load_acquire64",
-            "load_acquire64",
+            "    if (load_acquire32(&q->header->lanes_high) != s->lanes)\n        return true;\n",
+            "",
         ),
     ),
     Planted.explored(
@@ -82,8 +82,8 @@ QUEUES = (
         "queue-comes-back",
         Change(
             "native/taking.c",
-            "load_acquire32(&q->header->lanes_high) != s->lanes || load_acquire64(&q->header->returns) != s->returns)",
-            "load_acquire32(&q->header->lanes_high) != s->lanes)",
+            "    if (load_acquire64(&q->header->returns) != s->returns)\n        return true;\n",
+            "",
         ),
     ),
     Planted.explored(
