@@ -112,10 +112,8 @@ QUEUES = (
         "lease-nack-hint",
         Change(
             "native/taking.c",
-            "    fence_store_load(); /* N */\n"
-            "    if (load_acquire64(&q->header->returns) != returns)\n"
-            "        ipcr_lower_hint(hint, seen);\n",
-            "",
+            "    if (load_acquire64(&q->header->returns) != returns)\n        ipcr_lower_hint",
+            "    if (load_acquire64(&q->header->returns) != returns && hint == NULL)\n        ipcr_lower_hint",
         ),
     ),
     Planted.explored(
@@ -125,7 +123,8 @@ QUEUES = (
         Change(
             "native/repair.c",
             "    ipcr_lower_hint(&q->segment->lane[lane].words->take, sequence);\n    ipcr_gate",
-            "    ipcr_gate",
+            "    if (sequence == 0)\n"
+            "        ipcr_lower_hint(&q->segment->lane[lane].words->take, sequence);\n    ipcr_gate",
         ),
     ),
     Planted.explored(
@@ -141,7 +140,7 @@ QUEUES = (
     Planted.explored(
         "buried-unlocked",
         "a dead consumer's number is given free without its lock byte: it may be another's by then",
-        "queue-number-again",
+        "queue-buried-again",
         Change(
             "native/repair.c",
             "    int rc = take_number(q, holder, &hold);\n"
@@ -288,8 +287,9 @@ QUEUES = (
     ),
     Planted.explored(
         "stats-in-order",
-        "an observer looks how far a lane has come, and then at what was freed (this one was ours)",
+        "an observer looks how far a lane has come, and then, once only, at what was freed (this one was ours)",
         "queue-stats",
+        Change("native/queue_stats.c", "LOOKS = 10 };", "LOOKS = 1 };"),
         Change(
             "native/queue_stats.c",
             "    uint64_t at = freed_totals(l, out), freed_since;\n"
