@@ -23,6 +23,7 @@ __all__ = [
     "LeaseLostError",
     "MessageTooLargeError",
     "OutOfSharedMemoryError",
+    "OutcomeUnknownError",
     "PeerDiedError",
     "RefusedEncodingError",
     "SegmentExistsError",
@@ -113,6 +114,11 @@ class LeaseLostError(IpcError):
 
 class DeadLetteredError(IpcError):
     """The message was given up: delivered too often, expired, or thrown away.  It will not be acknowledged."""
+
+
+class OutcomeUnknownError(IpcError, LookupError):
+    """The message is done with, but whether it was acknowledged or given up can't be told any more: this process put it
+    long ago, and more of its messages than are remembered were given up since.  Ask a receipt earlier."""
 
 
 if sys.version_info >= (3, 13):

@@ -227,9 +227,12 @@ static uint64_t tell_put(struct ipcr_queue *q, const uint64_t *ids, uint64_t n)
 {
     ipcr_gate_signal(&q->header->consumers_parked, (int)n); /* its fence also stands before `shutdown` */
     ipcr_queue_pass_room_on(q);
+    const uint64_t all = n;
     if (load_relaxed32(&q->header->shutdown) != IPCR_OPEN)
         while (n > 0 && take_back(q, ids[n - 1]))
             n--;
+    if (n < all) /* they count as put: nobody in join() need wait for them */
+        (void)ipcr_queue_finish_many(q, all - n);
     return n;
 }
 

@@ -68,6 +68,13 @@ class Queue(QueueHandle, Generic[_T]):
     from is visible to every consumer (beyond the capacity of an unbounded queue: once its feeder has found room).
     Messages of one process arrive in order; between processes, what was put before is taken before.  A consumer that
     dies with a message that `get` had not returned yet leaves it to the others.
+
+    A process takes part by what it does: its first put takes one of `lanes`, its first get a consumer's number (1,023
+    at a time).  Both are given back by close() and at its end, also by SIGKILL.  A forked child takes its own.
+
+    A signal's handler may raise in any call: a put has put or not, a get loses one message at most, while it returns.
+
+    Every call raises ClosedError once this handle was closed, CorruptSegmentError where shared memory holds garbage.
     """
 
     __slots__ = ("_feeder", "_feeding", "_joins_at_exit", "_maxsize", "_scratch")
@@ -176,13 +183,20 @@ class Queue(QueueHandle, Generic[_T]):
     # --- putting ------------------------------------------------------------------------------------------------
 
     def put(self, obj: _T, block: bool = True, timeout: float | None = None) -> None:
-        """Put one message, waiting while the queue is full.
+        """Put one message, waiting while the queue is full.  With maxsize=0 it never waits.
+
+        Args:
+          obj: bytes-like objects and arrays go as they are, anything else as a pickle.  It may be changed afterwards.
+          block: whether to wait.
+          timeout: seconds; None waits without limit, 0 and less never wait.  It counts only with block=True.
 
         Raises:
           queue.Full: no room within `timeout` seconds, or at once with block=False.
           ipc.ShutDown: the queue was shut down.
           TooManyParticipantsError: as many processes as there are lanes have put already, and are alive.
-          MessageTooLargeError: longer than a lane's capacity.
+          MessageTooLargeError: longer than a lane's capacity; says which capacity= it takes.
+          OutOfSharedMemoryError: no room for this process's lane, at its first put.
+          Whatever pickling the object raises; nothing was put then.
         """
         kind = obj.__class__
         if self._feeder is None:
@@ -242,6 +256,11 @@ class Queue(QueueHandle, Generic[_T]):
     def put_many(self, objs: Iterable[_T], block: bool = True, timeout: float | None = None) -> int:
         """Put messages; returns how many.  Consumers may begin with the first before the last is there.
 
+        Args:
+          objs: any iterable; messages of a slow one don't wait for those that follow.
+          block: whether to wait for room.
+          timeout: seconds, for all of them together.
+
         Raises:
           What `put` raises.  The messages before the one that failed were put; the error's `put` says how many.
         """
@@ -284,32 +303,41 @@ class Queue(QueueHandle, Generic[_T]):
     def get(self, block: bool = True, timeout: float | None = None) -> _T:
         """Take the oldest message, waiting for one.
 
+        Args:
+          block: whether to wait.
+          timeout: seconds; None waits without limit, 0 and less never wait.  It counts only with block=True.
+
         Raises:
           queue.Empty: none within `timeout` seconds, or none now with block=False.
           ipc.ShutDown: the queue was shut down, and is empty.
           RefusedEncodingError: a message that `accept=` leaves out; it was taken, and not decoded.
         """
         inbox = self._inbox
+        fast = inbox is not None
         if inbox is None:
             inbox = self._borrow()
-            result = -1
-        else:
-            self._inbox = None
-            result = _get(inbox[0])
+        self._inbox = None
+        ours = True
+        try:
+            result = _get(inbox[0]) if fast else -1
             if 0 <= result <= SMALL:
                 message = inbox[1][:result]
-                self._inbox = inbox
+                ours, self._inbox = False, inbox
                 return message  # type: ignore[no-any-return]
             if result >> ENCODING_SHIFT == _PICKLED_RESULT:
                 message = inbox[1][: result & LENGTH]
-                self._inbox = inbox
+                ours, self._inbox = False, inbox
                 return _loads(message)  # type: ignore[no-any-return]
-        try:
             if result < 0:
                 result = self._get_slowly(inbox, block, timeout)
             return self._finish(inbox, result)  # type: ignore[no-any-return]
+        except BaseException:
+            if ours and inbox[0].lease.held:  # a signal's handler: a large message may be leased without our knowing
+                lib.ipcr_lease_nack(inbox[2], ffi.addressof(inbox[0].lease), 0)
+            raise
         finally:
-            self._return(inbox)
+            if ours:
+                self._return(inbox)
 
     def _get_waiting(self, block: bool = True, timeout: float | None = None) -> Any:
         """The accelerator found nothing."""
@@ -348,6 +376,10 @@ class Queue(QueueHandle, Generic[_T]):
     def get_many(self, max: int = 1024, timeout: float | None = None) -> list[_T]:
         """Take what is there now, at most `max` messages, waiting for the first.
 
+        Args:
+          max: at least 1; one call takes at most 1,024 messages, and about 256 KiB.
+          timeout: seconds; None waits without limit, 0 never waits.
+
         Raises:
           queue.Empty: none within `timeout` seconds.
           ipc.ShutDown: the queue was shut down, and is empty.
@@ -365,6 +397,9 @@ class Queue(QueueHandle, Generic[_T]):
             if count < 0:
                 raise Empty(f"{self} is empty")
             return self._messages(scratch, count)
+        except BaseException:  # a signal's handler: they may be leased without our knowing
+            scratch.give_back(self._handle)
+            raise
         finally:
             self._scratch = scratch
 
@@ -432,7 +467,10 @@ class Queue(QueueHandle, Generic[_T]):
             self._raise(status)
 
     def join(self) -> None:
-        """Wait until task_done() was called for every message that was put."""
+        """Wait until task_done() was called, by any process, for every message that was put.
+
+        Those who end without having called it are not noticed: as in multiprocessing, this waits for ever then.
+        """
         self._join_feeder()
         while not lib.ipcr_queue_all_finished(self._handle):
             self._wait(lib.ipcr_queue_wait_for_finish(self._handle, arguments.FOREVER_NS))
@@ -450,7 +488,11 @@ class Queue(QueueHandle, Generic[_T]):
         """No more messages: put raises ipc.ShutDown, and get does once the queue is empty (at once with immediate=True,
         which throws away what waits), in all processes.
 
-        What put() of this process has left to the feeder comes before the end; other processes' feeders give up theirs.
+        A put that returned comes before the end; one that runs at the same moment either does, or raises, and then
+        nobody got its message.  The end is said while another consumer takes the last message: should that one be
+        killed in the middle of its get, the message waits for the next get.  Threads in join() go on waiting for
+        task_done() of what was taken.  What put() of this process has left to the feeder comes before the end; other
+        processes' feeders give up theirs.
         """
         with self._feeding:
             if self._feeder is not None and not immediate:
@@ -538,7 +580,7 @@ class _Scratch:
 
     def __init__(self) -> None:
         self._memory = _new_memory("char[]", 4 * BATCH_BYTES)
-        self._leases = _new_memory("struct ipcr_lease[]", BATCH_MESSAGES)
+        self._leases = ffi.new("struct ipcr_lease[]", BATCH_MESSAGES)  # cleared: see give_back
         self._results = _new_memory("int64_t[]", BATCH_MESSAGES)
         self.buffer = ffi.buffer(self._memory)
 
@@ -550,6 +592,13 @@ class _Scratch:
     def end(self, handle: Any, count: int, taken: int) -> int:
         """Take the first of the messages that are here, and give back the others; how many were taken."""
         return int(lib.ipcr_lease_end_many(handle, self._leases, count, taken))
+
+    def give_back(self, handle: Any) -> None:
+        """Give back whatever is leased; words of former batches match no lease any more."""
+        for i in range(BATCH_MESSAGES):
+            if not self._leases[i].held:
+                break
+            lib.ipcr_lease_nack(handle, self._leases + i, 0)
 
     def results(self, count: int) -> list[int]:
         """What each of them is."""

@@ -15,7 +15,7 @@ import pickle
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, final
@@ -48,10 +48,11 @@ _dumps, _loads = pickle.dumps, pickle.loads
 _put = lib.ipcr_queue_put_one
 _lease_into = lib.ipcr_queue_lease_into
 _ack = lib.ipcr_lease_ack
-_new_lease = ffi.new_allocator(should_clear_after_alloc=False)
+_new_lease = ffi.new_allocator()  # cleared: `held` says whether something is leased
 _LEASE = ffi.typeof("struct ipcr_lease *")
 
 _OK = lib.IPCR_OK
+_REMEMBERED: Final[int] = lib.IPCR_REMEMBERED_DEAD
 _WAITING = frozenset((lib.IPCR_READY, lib.IPCR_LEASED))
 _VIEWABLE = frozenset((encodings.BYTES, encodings.ARRAY))
 _REASONS = {lib.IPCR_KEPT_DELIVERIES: "delivered too often", lib.IPCR_KEPT_EXPIRED: "expired"}
@@ -74,7 +75,13 @@ class DeadLetter(NamedTuple):
 
 @final
 class Receipt:
-    """What `put` returns: what became of the message.  For the process that put it."""
+    """What `put` returns: what became of the message.
+
+    For the process that put it, and as long as its handle is open; any of its threads may ask.  Asking costs no system
+    call.  What became of a message is known for as long as its space was not used again; of those that were given up
+    the last 256 are remembered after that.  About messages that are older than the oldest of these, `wait` raises
+    OutcomeUnknownError.
+    """
 
     __slots__ = ("_queue", "id")
 
@@ -92,13 +99,16 @@ class Receipt:
         return outcome
 
     def done(self) -> bool:
-        """Whether it is decided: acknowledged, or given up."""
+        """Whether it is decided: acknowledged, or given up.  (A message that was given up may still be requeued.)
+
+        Raises:
+          ClosedError: the queue was closed here.
+          ForkedHandleError: another process put the message.
+        """
         return self._outcome() not in _WAITING
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the message was acknowledged; returns True.
-
-        (That a message was given up is remembered for the last 256 of this process after their space was used again.)
 
         Args:
           timeout: seconds; None waits without limit, 0 never waits.
@@ -106,6 +116,9 @@ class Receipt:
         Raises:
           TimeoutError: not within `timeout`.
           DeadLetteredError: it was given up: delivered too often, expired, or thrown away.
+          OutcomeUnknownError: it is done with, so long ago that nobody knows any more which of the two it was.
+          ClosedError: the queue was closed here, perhaps by another thread meanwhile.
+          ForkedHandleError: another process put the message.
         """
         deadline = arguments.deadline_ns(timeout)
         queue = self._queue
@@ -113,9 +126,14 @@ class Receipt:
             if time.monotonic_ns() >= deadline:
                 raise errors.TimeoutError(f"{queue}: message {self.id} was not acknowledged within {timeout} s")
             queue._wait(lib.ipcr_queue_wait_for_outcome(queue._handle, self.id, deadline))
-        if outcome != lib.IPCR_ACKED:
-            raise errors.DeadLetteredError(f"{queue}: message {self.id} was given up; dead_letters() may show it")
-        return True
+        if outcome == lib.IPCR_ACKED:
+            return True
+        if outcome == lib.IPCR_FREE:
+            raise errors.OutcomeUnknownError(
+                f"{queue}: message {self.id} is done with, but whether it was acknowledged or given up can't be told "
+                f"any more: {_REMEMBERED} later ones were given up since.  Ask for a receipt's outcome earlier"
+            )
+        raise errors.DeadLetteredError(f"{queue}: message {self.id} was given up; dead_letters() may show it")
 
     def __repr__(self) -> str:
         return f"<Receipt of message {self.id}>"
@@ -144,7 +162,11 @@ else:
 
 @final
 class Delivery(_DeliveryRoot, Generic[_T]):
-    """One message, leased to this process.  As a context manager it acks on success and nacks on an exception."""
+    """One message, leased to this process.  As a context manager it acks on success and nacks on an exception.
+
+    Any thread of the process may end it, once.  One that is never ended goes to others at the end of its lease; with
+    lease=None when this handle is closed, or the process ends.
+    """
 
     __slots__ = ()
 
@@ -190,16 +212,16 @@ class Delivery(_DeliveryRoot, Generic[_T]):
 
     def _end(self, status: int) -> None:
         if status == lib.IPCR_LEASE_LOST:
+            self._queue._let_go(self._lease)
             self._state = _ENDED
-            self._queue._let_go()
             raise errors.LeaseLostError(
                 f"{self._queue}: the lease on message {self.id} is over, and others may have the message; "
                 "a longer lease=, or extend(), keeps it"
             )
         if status != _OK:
             self._queue._raise(status)
+        self._queue._let_go(self._lease)  # first: whoever is interrupted here can end it once more
         self._state = _ENDED
-        self._queue._let_go()
 
     def _must_be_held(self) -> None:
         if self._state == _ENDED:
@@ -303,11 +325,20 @@ class Delivery(_DeliveryRoot, Generic[_T]):
     ) -> None:
         if self._state == _ENDED:  # ended within the block
             return
-        if kind is None:
-            self.ack()
-        else:
-            with suppress(errors.IpcError):  # the error on its way says more
-                self.nack()
+        try:
+            if kind is None:
+                self.ack()
+            else:
+                self._give_back()
+        except errors.IpcError:
+            raise
+        except BaseException:  # a signal's handler: nobody else would end it
+            self._give_back()
+            raise
+
+    def _give_back(self) -> None:
+        with suppress(errors.IpcError):  # the error on its way says more
+            self.nack()
 
     def __repr__(self) -> str:
         return f"<Delivery {self.deliveries} of message {self.id}, {'ended' if self._state == _ENDED else 'held'}>"
@@ -330,10 +361,17 @@ class _Lender:
 class ReliableQueue(QueueHandle, Generic[_T]):
     """Many producers, many consumers; each message is delivered until somebody acknowledges it.
 
-    Shared by processes and threads alike; goes to children as a `Process` argument, or by fork.
+    Shared by processes and threads alike; goes to children as a `Process` argument, or by fork.  A process takes part
+    by what it does: its first put takes one of `lanes` (up to four with ordered=False), its first get a consumer's
+    number (1,023 at a time).  A forked child takes its own, and holds nothing of what its parent holds.
+
+    A signal's handler may raise in any call: a put has put or not; what a get had leased goes back, and this delivery
+    counts.
+
+    Every call raises ClosedError once this handle was closed, CorruptSegmentError where shared memory holds garbage.
     """
 
-    __slots__ = ("_dead_letter", "_free_again", "_holding", "_lease_ns", "_lent", "_prefetch", "_seen_returns")
+    __slots__ = ("_dead_letter", "_free_again", "_hands", "_lease_ns", "_lent", "_prefetch", "_seen_returns")
 
     _kind = "reliable queue"
     _what_became = "it was given back"
@@ -427,7 +465,7 @@ class ReliableQueue(QueueHandle, Generic[_T]):
     def _set_state(self, state: tuple[ReliableQueue[Any] | None, int]) -> None:
         self._dead_letter, self._prefetch = state
         self._lease_ns = int(self._options().lease_ns)
-        self._holding = 0
+        self._hands: set[Any] = set()  # leases, where their number is bounded
         self._lent = 0  # views
         self._free_again = threading.Condition()
         self._seen_returns = 0
@@ -437,7 +475,8 @@ class ReliableQueue(QueueHandle, Generic[_T]):
     def _after_fork(self) -> None:
         """A child holds none of what its parent holds."""
         super()._after_fork()
-        self._holding = self._lent = 0
+        self._hands = set()
+        self._lent = 0
         self._free_again = threading.Condition()
 
     def _state(self) -> tuple[ReliableQueue[Any] | None, int]:
@@ -456,7 +495,9 @@ class ReliableQueue(QueueHandle, Generic[_T]):
         Raises:
           TimeoutError (which is queue.Full as well): no room within `timeout`.
           TooManyParticipantsError: as many processes as there are lanes have put already, and are alive.
-          MessageTooLargeError: longer than a lane's capacity.
+          MessageTooLargeError: longer than a lane's capacity; says which capacity= it takes.
+          OutOfSharedMemoryError: no room for this process's lane, at its first put.
+          Whatever pickling the object raises; nothing was put then.
         """
         ttl_ns = 0 if ttl is None else _ttl_ns(ttl)
         kind = obj.__class__
@@ -548,33 +589,45 @@ class ReliableQueue(QueueHandle, Generic[_T]):
         deadline = arguments.FOREVER_NS if timeout is None else arguments.deadline_ns(timeout)
         if self._dead_letter is not None:
             self._move_dead_letters()
-        if self._prefetch:
-            self._wait_for_hands(deadline, timeout)
         inbox = self._borrow()
         lease = _new_lease(_LEASE)
+        returned = False
         try:
+            if self._prefetch:
+                self._wait_for_hands(lease, deadline, timeout)
             result = _lease_into(inbox[0], lease, self._lease_ns)
             if result < 0:
                 result = self._get_slowly(inbox, lease, deadline, timeout)
-            return self._deliver(inbox, lease, result)
-        except BaseException:
-            self._let_go()
-            raise
-        finally:
+            message = self._message(inbox, lease, result)
+            returned = True
             self._return(inbox)
+            return Delivery(self, lease, result, message)
+        except BaseException:
+            self._forget(lease)
+            if not returned:
+                self._return(inbox)
+            raise
 
-    def _deliver(self, inbox: Any, lease: Any, result: int) -> Delivery[_T]:
-        message: Any = _UNREAD
-        if 0 <= result <= SMALL:
-            message = inbox[1][:result]
-        if result >> ENCODING_SHIFT == _PICKLED_RESULT or message is _UNREAD or not self._accept & 1:
-            message = self._read(inbox, lease, result)
-        return Delivery(self, lease, result, message)
+    def _forget(self, lease: Any) -> None:
+        """Nobody will know of this lease: a signal's handler has raised, say."""
+        if lease.held:
+            lib.ipcr_lease_nack(self._handle, lease, 0)
+        self._let_go(lease)
+
+    def _message(self, inbox: Any, lease: Any, result: int) -> Any:
+        if 0 <= result <= SMALL and self._accept & 1:
+            return inbox[1][:result]
+        return self._read(inbox, lease, result)
 
     def _deliver_at(self, inbox: int, lease: int, result: int) -> Delivery[_T]:
         """The accelerator has leased something that it doesn't decode; the two are addresses of what it has."""
-        there = ffi.cast("struct ipcr_queue_inbox *", inbox)
-        return self._deliver((there, ffi.buffer(there.bytes), self._handle), ffi.cast(_LEASE, lease), result)
+        there, held = ffi.cast("struct ipcr_queue_inbox *", inbox), ffi.cast(_LEASE, lease)
+        try:
+            message = self._message((there, ffi.buffer(there.bytes), self._handle), held, result)
+            return Delivery(self, held, result, message)
+        except BaseException:
+            self._forget(held)
+            raise
 
     def _read(self, inbox: Any, lease: Any, result: int) -> Any:
         """The message, if it must be decoded now; one that can't be is given back."""
@@ -608,16 +661,17 @@ class ReliableQueue(QueueHandle, Generic[_T]):
     def get_many(self, max: int = 1024, timeout: float | None = None) -> list[Delivery[_T]]:
         """Lease what is there now, at most `max` messages, waiting for the first.  Raises as `get`."""
         most = arguments.most_messages(max)
-        deliveries = [self.get(timeout)]
+        deliveries: list[Delivery[_T]] = []
         try:
+            deliveries.append(self.get(timeout))
             while len(deliveries) < most:
-                deliveries.append(self.get(0))
-        except Exception:  # no more; or one that can't be decoded, which was given back: the next call says why
-            pass
-        except BaseException:  # a signal's handler: nobody would know of them
+                try:
+                    deliveries.append(self.get(0))
+                except Exception:  # no more; or one that can't be decoded, which was given back: the next call says why
+                    break
+        except BaseException:  # of the first, or of a signal's handler: nobody would know of them
             for delivery in deliveries:
-                with suppress(errors.IpcError):
-                    delivery.nack()
+                delivery._give_back()
             raise
         return deliveries
 
@@ -650,24 +704,25 @@ class ReliableQueue(QueueHandle, Generic[_T]):
 
     # --- how many may be held -------------------------------------------------------------------------------------
 
-    def _wait_for_hands(self, deadline: int, timeout: float | None) -> None:
+    def _wait_for_hands(self, lease: Any, deadline: int, timeout: float | None) -> None:
         with self._free_again:
-            while self._holding >= self._prefetch:
+            while len(self._hands) >= self._prefetch:
                 if self._closed_because:
                     self._raise(lib.IPCR_CLOSED)
                 left = (deadline - time.monotonic_ns()) / 1e9
                 if left <= 0:
                     raise Empty(
-                        f"{self}: this handle holds {self._holding} messages, which is prefetch={self._prefetch}, and "
-                        f"none was acknowledged within {timeout} s"
+                        f"{self}: this handle holds {len(self._hands)} messages, which is prefetch={self._prefetch}, "
+                        f"and none was acknowledged within {timeout} s"
                     )
                 self._free_again.wait(min(left, 0.1))
-            self._holding += 1
+            self._hands.add(lease)
 
-    def _let_go(self) -> None:
+    def _let_go(self, lease: Any) -> None:
+        """Of a lease that has ended; a second time it changes nothing."""
         if self._prefetch:
+            self._hands.discard(lease)
             with self._free_again:
-                self._holding -= 1
                 self._free_again.notify()
 
     # --- dead letters -------------------------------------------------------------------------------------------
@@ -679,29 +734,28 @@ class ReliableQueue(QueueHandle, Generic[_T]):
         returns = lib.ipcr_queue_returns(self._handle)
         if returns == self._seen_returns:
             return
-        after = 0
-        while (found := self._next_kept(after)) is not None:
-            lease, why = found
-            after = lease.id
-            try:
-                self._dead_letter.put(self._letter(lease, why), timeout=0)
-            except BaseException as error:
-                lib.ipcr_lease_keep(self._handle, lease, why)
-                if isinstance(error, (Full, errors.ClosedError, errors.OutOfSharedMemoryError)):
-                    return  # tried again at the next call
-                if not isinstance(error, Exception):
-                    raise
-                continue  # too large, say: it stays here, and is listed
-            lib.ipcr_lease_bury(self._handle, lease)
-        self._seen_returns = returns
+        move = _Move(self, self._dead_letter)
+        after: int | None = 0
+        while after is not None and not move.later:
+            after = self._next_kept(after, move)
+        if not move.later:
+            self._seen_returns = returns
 
-    def _next_kept(self, after: int) -> tuple[Any, int] | None:
+    def _next_kept(self, after: int, use: Callable[[Any, int], bool]) -> int | None:
+        """Lease the first kept message with an id above `after` for as long as `use` takes, which gets the lease and
+        why it is kept, and says whether the lease has ended.  Returns its id."""
         lease, why = ffi.new("struct ipcr_lease *"), ffi.new("uint32_t *")
-        status = lib.ipcr_queue_next_kept(self._handle, after, lease, why)
-        if status == lib.IPCR_EMPTY:
-            return None
-        check(status, str(self))
-        return lease, why[0]
+        ended = False
+        try:
+            status = lib.ipcr_queue_next_kept(self._handle, after, lease, why)
+            if status == lib.IPCR_EMPTY:
+                return None
+            check(status, str(self))
+            ended = use(lease, why[0])
+            return int(lease.id)
+        finally:
+            if lease.held and not ended:
+                lib.ipcr_lease_keep(self._handle, lease, why[0])
 
     def _letter(self, lease: Any, why: int) -> DeadLetter:
         result = lease.length | (lease.info >> 32 & 0xFF) << ENCODING_SHIFT | (lease.skew // 8) << SKEW_SHIFT
@@ -715,15 +769,15 @@ class ReliableQueue(QueueHandle, Generic[_T]):
 
     def dead_letters(self) -> list[DeadLetter]:
         """The messages that were given up and are kept here, oldest first."""
-        letters = []
-        after = 0
-        while (found := self._next_kept(after)) is not None:
-            lease, why = found
-            after = lease.id
-            try:
-                letters.append(self._letter(lease, why))
-            finally:
-                lib.ipcr_lease_keep(self._handle, lease, why)
+        letters: list[DeadLetter] = []
+
+        def look(lease: Any, why: int) -> bool:
+            letters.append(self._letter(lease, why))
+            return False
+
+        after: int | None = 0
+        while after is not None:
+            after = self._next_kept(after, look)
         return letters
 
     def requeue(self, id: int) -> None:
@@ -733,12 +787,15 @@ class ReliableQueue(QueueHandle, Generic[_T]):
           LookupError: no message of that id is kept here.
         """
         after = arguments.integer(id, "id") - 1
-        found = self._next_kept(after) if after >= 0 else None
-        if found is None or found[0].id != id:
-            if found is not None:
-                lib.ipcr_lease_keep(self._handle, *found)
+
+        def requeue(lease: Any, _: int) -> bool:
+            if lease.id != id:
+                return False
+            check(lib.ipcr_lease_requeue(self._handle, lease), str(self))
+            return True
+
+        if after < 0 or self._next_kept(after, requeue) != id:
             raise LookupError(f"{self}: no dead letter has the id {id}")
-        check(lib.ipcr_lease_requeue(self._handle, found[0]), str(self))
 
     def purge(self, *, dead_letters: bool = True) -> int:
         """Throw away all messages that wait, and those that were given up; returns how many."""
@@ -750,6 +807,27 @@ class ReliableQueue(QueueHandle, Generic[_T]):
     def stats(self) -> QueueStats:
         """Counters of this queue, per lane and in all."""
         return queue_stats.stats_of(self._segment)
+
+
+class _Move:
+    """Moves dead letters to another queue; `later`: there is no room, and the rest has to wait for the next call."""
+
+    __slots__ = ("_from", "_to", "later")
+
+    def __init__(self, source: ReliableQueue[Any], to: ReliableQueue[Any]) -> None:
+        self._from, self._to = source, to
+        self.later = False
+
+    def __call__(self, lease: Any, why: int) -> bool:
+        try:
+            self._to.put(self._from._letter(lease, why), timeout=0)
+        except (Full, errors.ClosedError, errors.OutOfSharedMemoryError):
+            self.later = True
+            return False
+        except Exception:  # too large, say: it stays here, and is listed
+            return False
+        lib.ipcr_lease_bury(self._from._handle, lease)
+        return True
 
 
 def _checked(dead_letter: object, prefetch: object) -> tuple[ReliableQueue[Any] | None, int]:

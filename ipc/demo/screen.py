@@ -53,9 +53,9 @@ def show(comparison: Comparison, screen: Console) -> None:
 
 
 def _table(comparison: Comparison) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)  # narrow enough for 80 columns
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)  # narrow enough for 80 columns
     table.add_column("", no_wrap=True)
-    for heading in ("workers", "killed", "messages", "again", "seconds", "speed-up", "transport"):
+    for heading in ("workers", "killed", "again", "messages", "seconds", "speed-up", "transport"):
         table.add_column(heading, justify="right", no_wrap=True)
     alone = comparison.runs[0].seconds
     for run in comparison.runs:
@@ -66,8 +66,8 @@ def _table(comparison: Comparison) -> Table:
             run.name.replace("multiprocessing", "mp"),
             f"{run.processes:,}",
             f"{run.killed:,}",
-            f"{run.messages:,}",
             f"{run.redelivered:,}",
+            f"{run.messages:,}",
             f"{run.seconds:.2f}",
             f"{alone / run.seconds:.2f}",
             f"{run.transport_share:.1%}",

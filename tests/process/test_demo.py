@@ -94,6 +94,13 @@ def test_a_worker_is_killed_on_the_way_and_the_result_is_still_that_of_one_proce
     assert {"killed", "again"} <= set(table.split())
 
 
+def test_the_table_fits_into_80_columns(tree: Path) -> None:
+    lines = run_demo("--source", tree, "--workers", "1", env=os.environ | {"COLUMNS": "80"}).stdout.splitlines()
+    heading = next(line for line in lines if "workers" in line)
+    assert heading.split() == ["workers", "killed", "again", "messages", "seconds", "speed-up", "transport"]
+    assert max(map(len, lines[lines.index(heading) : lines.index(heading) + 5])) <= 80
+
+
 def test_the_transport_share_is_a_share_and_its_meaning_is_printed(tree: Path) -> None:
     found = demo_json("--source", tree, "--workers", "1")
     assert found["runs"][0]["transport_share"] is None

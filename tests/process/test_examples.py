@@ -22,6 +22,8 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("[0-9]*.py"))
 BY_NAME = next(path for path in EXAMPLES if path.name == "01_channel_by_name.py")
 WORKERS = next(path for path in EXAMPLES if path.name == "02_workers.py")
 FRAMES = next(path for path in EXAMPLES if path.name == "03_zero_copy_frames.py")
+TASKS = next(path for path in EXAMPLES if path.name == "05_tasks_that_survive_their_worker.py")
+DROP_IN = next(path for path in EXAMPLES if path.name == "06_instead_of_multiprocessing.py")
 VIDEO = next(path for path in EXAMPLES if path.name == "04_video_backpressure.py")
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -203,6 +205,29 @@ def test_a_source_that_drops_frames_counts_them_and_keeps_the_key_frames(start: 
 def test_a_consumer_that_keeps_up_gets_all_there_is_from_a_source_that_may_drop(start: Start) -> None:
     said = output_of(start(VIDEO, "--drop", "--frames", "4", "--busy", "0"))  # as many as the channel holds
     assert counts(said) == (4, 4, 1, 3, 0)
+
+
+# --- queues -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_every_request_is_answered_but_the_one_that_kills(start: Start, workers: int) -> None:
+    said = output_of(start(TASKS, str(workers)))
+    assert "was given up" in said
+    assert "dead letter: {'number': 13, 'prompt': 'poison'} was delivered too often, 3 times" in said
+    found = re.search(r"29 of 30 requests answered; workers replaced: (\d+); (\d+) redeliveries", said)
+    assert found is not None
+    assert int(found[1]) == 4  # three by the poison, one by an accident
+    assert int(found[2]) >= 2
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_the_standard_library_s_example_works_with_another_import(start: Start, method: str) -> None:
+    said = output_of(start(DROP_IN, method)).splitlines()
+    assert said == [
+        f"drop-in: 1000 results from 4 processes by {method}",
+        "in batches: the sum of 1000 numbers is 499,500",
+    ]
 
 
 # --- Ctrl-C -------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ BASES: dict[str, tuple[type[BaseException], ...]] = {
     "LeaseLostError": (),
     "MessageTooLargeError": (ValueError,),
     "OutOfSharedMemoryError": (OSError,),
+    "OutcomeUnknownError": (LookupError,),
     "PeerDiedError": (BrokenPipeError,),
     "RefusedEncodingError": (ValueError,),
     "SegmentExistsError": (FileExistsError,),

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import ipc
+from tests.process.support import until
 
 LONG = 30.0
 PAGE = 4096
@@ -333,6 +334,46 @@ def test_shutdown_holds_for_every_handle(name: str, threads: ThreadPoolExecutor)
         with ipc.Queue.attach(name) as third, pytest.raises(ipc.ShutDown):
             third.put(1)
         assert first.stats().state == "draining"
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_what_put_has_returned_from_comes_before_the_end_and_nothing_else(
+    many: bool, threads: ThreadPoolExecutor
+) -> None:
+    """The order of memory is the explorer's business (scenario_shutdown.c)."""
+
+    def put_until_shutdown(q: ipc.Queue[Any], which: int) -> int:
+        put = 0
+        try:
+            while True:
+                if many:
+                    put += q.put_many([(which, put), (which, put + 1), (which, put + 2)])
+                else:
+                    q.put((which, put))
+                    put += 1
+        except ipc.ShutDown as error:
+            return put + getattr(error, "put", 0)
+
+    def get_until_shutdown(q: ipc.Queue[Any]) -> list[Any]:
+        got = []
+        try:
+            while True:
+                got.append(q.get())
+                q.task_done()
+        except ipc.ShutDown:
+            return got
+
+    for _ in range(50):
+        with ipc.Queue[Any](100) as q:
+            getting = [threads.submit(get_until_shutdown, q) for _ in range(2)]
+            putting = [threads.submit(put_until_shutdown, q, which) for which in range(2)]
+            until(lambda q=q: q.stats().sent > 20, "somebody has put something")  # type: ignore[misc]
+            q.shutdown()
+            counts = [future.result(LONG) for future in putting]
+            got = [message for future in getting for message in future.result(LONG)]
+            assert sorted(got) == [(which, number) for which in range(2) for number in range(counts[which])]
+            q.join()
+            assert q.empty()
 
 
 # --- purge --------------------------------------------------------------------------------------------------------

@@ -382,7 +382,7 @@ def test_a_lost_lease_gives_the_hand_back(size: int) -> None:
         for delivery in held[:2]:
             with pytest.raises(ipc.LeaseLostError):
                 delivery.ack()
-        assert other._holding == 1
+        assert len(other._hands) == 1
         held[2].ack()
-        assert other._holding == 0
-        assert q._holding == 0
+        assert len(other._hands) == 0
+        assert len(q._hands) == 0

@@ -169,6 +169,28 @@ def test_an_acknowledged_message_stays_so_after_its_place_was_used_again(q: Reli
     assert all(receipt.done() and receipt.wait(0) for receipt in receipts)
 
 
+def test_what_can_not_be_told_any_more_is_said_to_be_unknown(q: Reliable) -> None:
+    """Of those that were given up, the last 256 are remembered."""
+    acknowledged, old = q.put("acknowledged"), q.put("given up")
+    q.get(LONG).ack()
+    assert q.purge() == 1
+    later = q.put_many(range(256))
+    assert q.purge() == 256
+    use_the_place_again(q)
+    acknowledged_later = q.put("acknowledged later")
+    q.get(LONG).ack()
+    use_the_place_again(q)
+    for receipt in (acknowledged, old):
+        assert receipt.done()
+        for timeout in (None, 0, LONG):
+            with pytest.raises(ipc.OutcomeUnknownError, match=f"message {receipt.id} is done with, but .* 256 later"):
+                receipt.wait(timeout)
+    for receipt in later:
+        with pytest.raises(ipc.DeadLetteredError):
+            receipt.wait(0)
+    assert acknowledged_later.wait(0)
+
+
 @pytest.mark.parametrize("how", ["nack", "lease", "ttl"])
 def test_waiting_for_a_receipt_ends_when_the_message_is_given_up(how: str) -> None:
     with Reliable(max_deliveries=1, lease=SHORT) as q, ThreadPoolExecutor(1) as pool:
