@@ -236,6 +236,7 @@ int ipcr_lease_copy(struct ipcr_queue *q, struct ipcr_lease const *lease, char *
 int ipcr_lease_ack(struct ipcr_queue *q, struct ipcr_lease const *lease);
 int ipcr_lease_nack(struct ipcr_queue *q, struct ipcr_lease const *lease, uint64_t delay_ns);
 int ipcr_lease_extend(struct ipcr_queue *q, struct ipcr_lease *lease, uint64_t lease_ns);
+bool ipcr_lease_is_held(struct ipcr_queue *q, const struct ipcr_lease *lease);
 int ipcr_lease_bury(struct ipcr_queue *q, struct ipcr_lease const *lease);
 int ipcr_lease_keep(struct ipcr_queue *q, struct ipcr_lease const *lease, uint32_t why);
 int ipcr_lease_requeue(struct ipcr_queue *q, struct ipcr_lease const *lease);

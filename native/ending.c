@@ -81,6 +81,14 @@ int ipcr_lease_extend(struct ipcr_queue *q, struct ipcr_lease *l, uint64_t lease
     return leave(q, IPCR_OK);
 }
 
+bool ipcr_lease_is_held(struct ipcr_queue *q, const struct ipcr_lease *l)
+{
+    if (enter_with(q, l) != IPCR_OK)
+        return false;
+    const uint64_t state = load_acquire64(&slot_of(q, l)->state);
+    return leave(q, state == l->held && !ipcr_has_run_out(state, ipcr_os_now_ns()));
+}
+
 /* --- kept messages ------------------------------------------------------------------------------------------------ */
 
 /* The slot may have another message by now: lane bounds are those of a moment ago. */

@@ -123,6 +123,8 @@ int ipcr_lease_nack(struct ipcr_queue *q, const struct ipcr_lease *lease, uint64
  * handle is being closed, which gives back what it still holds. */
 uint64_t ipcr_lease_end_many(struct ipcr_queue *q, const struct ipcr_lease *leases, uint64_t count, uint64_t taken);
 int ipcr_lease_extend(struct ipcr_queue *q, struct ipcr_lease *lease, uint64_t lease_ns);
+/* Is it ours, and not over?  (One that ran out may still be acknowledged, if nobody else has the message.) */
+bool ipcr_lease_is_held(struct ipcr_queue *q, const struct ipcr_lease *lease);
 /* Not to be delivered, and not to be kept: it was moved to another queue, say. */
 int ipcr_lease_bury(struct ipcr_queue *q, const struct ipcr_lease *lease);
 

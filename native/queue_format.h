@@ -66,7 +66,7 @@ struct ipcr_lane_words {
     ipcr_word64 settled; /* every message below it is done.  Writer: the same, only upwards */
     uint8_t pad0[IPCR_LINE - 16];
     /* Writer: whoever holds the lane's lock byte. */
-    ipcr_word64 head;    /* hint: sequence of the next message; may be one behind */
+    ipcr_word64 head;    /* hint: sequence of the next message; may be behind, never ahead: stored after it, with release */
     ipcr_word64 freed;   /* slots below it are free for the next lap; published after its mark */
     struct ipcr_lane_mark mark[2];
     uint8_t pad1[IPCR_LINE - 16 - 80];

@@ -16,6 +16,9 @@
  *
  * At least one of the two sees the other's store (edge N): without the second look a message that comes back below a hint
  * that is low enough already, and is raised just then, would be seen by nobody.
+ *
+ * Between the raise and that second look the hint is wrong, and stays so for a while if its raiser is killed there.  So once
+ * anything ever came back, Empty is said only after a scan that begins at `settled` instead, and moves that up.
  */
 #include "queue.h"
 
@@ -26,6 +29,7 @@ struct search {
     uint64_t now_ns;
     uint64_t returns;
     uint32_t lanes; /* in use; checked */
+    bool fully;     /* not from the hints on */
 };
 
 struct found {
@@ -42,8 +46,25 @@ static void raise_hint(struct ipcr_queue *q, ipcr_word64 *hint, uint64_t seen, u
     if (!compare_exchange64(hint, &was, upto))
         return;
     fence_store_load(); /* N */
-    if (load_acquire64(&q->header->returns) != returns)
+    if (load_acquire64(&q->header->returns) != returns) {
         ipcr_lower_hint(hint, seen);
+        ipcr_gate_signal(&q->header->consumers_parked, 1); /* for whoever looked in between, and sleeps */
+    }
+}
+
+/* Where a scan that doesn't rely on `take` begins: all below is done, whatever comes back. */
+static uint64_t settled_of(const struct ipcr_lane *l)
+{
+    const uint64_t freed = load_acquire64(&l->words->freed), settled = load_acquire64(&l->words->settled);
+    return settled - freed <= l->mask + 1 ? settled : freed; /* a hint: believed only where it makes sense */
+}
+
+/* All messages below `upto` are done. */
+static void settle(const struct ipcr_lane *l, uint64_t upto)
+{
+    uint64_t seen = load_acquire64(&l->words->settled);
+    if ((int64_t)(upto - seen) > 0)
+        compare_exchange64(&l->words->settled, &seen, upto);
 }
 
 /* The first message of a lane that can be taken now, in *out if it is older than what stands there.  q->ends: where the
@@ -51,10 +72,10 @@ static void raise_hint(struct ipcr_queue *q, ipcr_word64 *hint, uint64_t seen, u
 static int look_into(struct ipcr_queue *q, uint32_t index, const struct search *s, struct found *out)
 {
     const struct ipcr_lane *l = &q->segment->lane[index];
-    const uint64_t hint = load_acquire64(&l->words->take), slots = l->mask + 1;
-    uint64_t at = hint, upto = hint;
+    const uint64_t hint = s->fully ? settled_of(l) : load_acquire64(&l->words->take), slots = l->mask + 1;
+    uint64_t at = hint, upto = hint, done = hint;
     uint32_t jumps = 0;
-    bool all_taken = true;
+    bool all_taken = true, all_done = true;
     for (uint64_t steps = 0; steps <= slots; steps++, at++) {
         const uint64_t state = load_acquire64(&ipcr_slot_at(l, at)->state); /* L */
         if (ipcr_is_yet_to_come(l, at, state))
@@ -65,7 +86,7 @@ static int look_into(struct ipcr_queue *q, uint32_t index, const struct search *
                 return IPCR_CORRUPT;
             if (++jumps > MOST_PASSES) /* we are always too late: let the caller look after signals */
                 return IPCR_AGAIN;
-            upto = freed;
+            upto = done = freed;
             at = freed - 1;
             steps = 0;
             continue;
@@ -81,9 +102,14 @@ static int look_into(struct ipcr_queue *q, uint32_t index, const struct search *
         all_taken = all_taken && ipcr_phase_of(state) != IPCR_READY;
         if (all_taken)
             upto = at + 1;
+        all_done = all_done && ipcr_is_done(state);
+        if (all_done)
+            done = at + 1;
     }
     q->ends[index] = (struct ipcr_lane_end){ .sequence = at, .seen = true };
-    if (upto - hint >= RAISE_EVERY || jumps > 0) /* a hint that was lapped would keep those awake who wait (queue_waits.c) */
+    if (s->fully)
+        settle(l, done);
+    else if (upto - hint >= RAISE_EVERY || jumps > 0) /* a hint that was lapped would keep those awake who wait (queue_waits.c) */
         raise_hint(q, &l->words->take, hint, upto, s->returns);
     return IPCR_OK;
 }
@@ -125,17 +151,19 @@ static bool something_came(const struct ipcr_queue *q, const struct search *s)
 
 static int find(struct ipcr_queue *q, uint64_t now_ns, struct found *out)
 {
+    bool fully = false;
     for (int pass = 0; pass < MOST_PASSES; pass++) {
         const bool shut = load_acquire32(&q->header->shutdown) != IPCR_OPEN; /* before the look at what is left */
         if (shut)
             fence_store_load(); /* D: queue.c */
         const struct search s = { .now_ns = now_ns, .lanes = load_acquire32(&q->header->lanes_high),
-                                  .returns = load_acquire64(&q->header->returns) };
+                                  .returns = load_acquire64(&q->header->returns), .fully = fully };
         const int rc = s.lanes > q->segment->lanes ? IPCR_CORRUPT : scan(q, &s, out);
         if (rc != IPCR_OK || out->any)
             return rc;
-        if (!something_came(q, &s))
+        if (!something_came(q, &s) && (fully || s.returns == 0))
             return shut ? IPCR_SHUT_DOWN : IPCR_EMPTY;
+        fully = s.returns != 0;
     }
     return IPCR_AGAIN; /* others take whatever comes: let the caller look after signals */
 }

@@ -15,8 +15,8 @@ import pickle
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Hashable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, final
 
@@ -55,6 +55,7 @@ _OK = lib.IPCR_OK
 _REMEMBERED: Final[int] = lib.IPCR_REMEMBERED_DEAD
 _WAITING = frozenset((lib.IPCR_READY, lib.IPCR_LEASED))
 _VIEWABLE = frozenset((encodings.BYTES, encodings.ARRAY))
+_LOOK_NS = 1_000_000_000  # how long a dead letter may stay that nobody told of
 _REASONS = {lib.IPCR_KEPT_DELIVERIES: "delivered too often", lib.IPCR_KEPT_EXPIRED: "expired"}
 
 
@@ -272,6 +273,8 @@ class Delivery(_DeliveryRoot, Generic[_T]):
         status = lib.ipcr_lease_extend(self._handle, self._lease, lease_ns)
         if status != _OK:
             self._end(status)
+        if self._queue._prefetch:  # where it had run out
+            self._queue._remember(self._lease)
 
     @contextmanager
     def view(self) -> Iterator[Any]:
@@ -371,7 +374,16 @@ class ReliableQueue(QueueHandle, Generic[_T]):
     Every call raises ClosedError once this handle was closed, CorruptSegmentError where shared memory holds garbage.
     """
 
-    __slots__ = ("_dead_letter", "_free_again", "_hands", "_lease_ns", "_lent", "_prefetch", "_seen_returns")
+    __slots__ = (
+        "_dead_letter",
+        "_free_again",
+        "_hands",
+        "_lease_ns",
+        "_lent",
+        "_next_look",
+        "_prefetch",
+        "_seen_returns",
+    )
 
     _kind = "reliable queue"
     _what_became = "it was given back"
@@ -465,18 +477,17 @@ class ReliableQueue(QueueHandle, Generic[_T]):
     def _set_state(self, state: tuple[ReliableQueue[Any] | None, int]) -> None:
         self._dead_letter, self._prefetch = state
         self._lease_ns = int(self._options().lease_ns)
-        self._hands: set[Any] = set()  # leases, where their number is bounded
+        self._hands: dict[object, Any] = {}  # with prefetch=: leases by _hand(); by id(), None while one is being taken
         self._lent = 0  # views
         self._free_again = threading.Condition()
-        self._seen_returns = 0
+        self._seen_returns = self._next_look = 0
         plain = self._accept == arguments.ALL_ENCODINGS and not self._prefetch and self._dead_letter is None
         self._go_fast(puts=True, gets=plain, lease_ns=self._lease_ns, acks=not self._prefetch)
 
     def _after_fork(self) -> None:
         """A child holds none of what its parent holds."""
         super()._after_fork()
-        self._hands = set()
-        self._lent = 0
+        self._hands, self._lent = {}, 0
         self._free_again = threading.Condition()
 
     def _state(self) -> tuple[ReliableQueue[Any] | None, int]:
@@ -589,35 +600,29 @@ class ReliableQueue(QueueHandle, Generic[_T]):
         deadline = arguments.FOREVER_NS if timeout is None else arguments.deadline_ns(timeout)
         if self._dead_letter is not None:
             self._move_dead_letters()
-        inbox = self._borrow()
         lease = _new_lease(_LEASE)
-        returned = False
+        inbox = None
         try:
             if self._prefetch:
                 self._wait_for_hands(lease, deadline, timeout)
+            inbox = self._borrow()
             result = _lease_into(inbox[0], lease, self._lease_ns)
             if result < 0:
                 result = self._get_slowly(inbox, lease, deadline, timeout)
             message = self._message(inbox, lease, result)
-            returned = True
             self._return(inbox)
+            inbox = None
+            if self._prefetch:
+                self._remember(lease)
             return Delivery(self, lease, result, message)
         except BaseException:
-            self._forget(lease)
-            if not returned:
-                self._return(inbox)
+            self._give_back(lease)
             raise
+        finally:
+            if inbox is not None:
+                self._return(inbox)
 
-    def _forget(self, lease: Any) -> None:
-        """Nobody will know of this lease: a signal's handler has raised, say."""
-        if lease.held:
-            lib.ipcr_lease_nack(self._handle, lease, 0)
-        self._let_go(lease)
-
-    def _message(self, inbox: Any, lease: Any, result: int) -> Any:
-        if 0 <= result <= SMALL and self._accept & 1:
-            return inbox[1][:result]
-        return self._read(inbox, lease, result)
+    _get = get  # no signal's handler runs between the end of a Python function and what is done with its result
 
     def _deliver_at(self, inbox: int, lease: int, result: int) -> Delivery[_T]:
         """The accelerator has leased something that it doesn't decode; the two are addresses of what it has."""
@@ -626,27 +631,35 @@ class ReliableQueue(QueueHandle, Generic[_T]):
             message = self._message((there, ffi.buffer(there.bytes), self._handle), held, result)
             return Delivery(self, held, result, message)
         except BaseException:
-            self._forget(held)
+            self._give_back(held)
             raise
 
+    def _message(self, inbox: Any, lease: Any, result: int) -> Any:
+        if 0 <= result <= SMALL and self._accept & 1:
+            return inbox[1][:result]
+        return self._read(inbox, lease, result)
+
     def _read(self, inbox: Any, lease: Any, result: int) -> Any:
-        """The message, if it must be decoded now; one that can't be is given back."""
-        try:
-            if result >> ENCODING_SHIFT == _PICKLED_RESULT and self._accept == arguments.ALL_ENCODINGS:
-                return _loads(inbox[1][: result & LENGTH])
-            if not result & LENT:
-                return self._decode(ffi.buffer(inbox[0].bytes, result & LENGTH), result)
-            if self._lease_ns == 0:
-                encoding = (result >> ENCODING_SHIFT) & 0xFF
-                if encoding in _VIEWABLE and self._accept >> encoding & 1:
-                    return _UNREAD
-                return self._decode(ffi.buffer(lease.payload, result & LENGTH), result)
-            memory = ffi.new("char[]", result & LENGTH)  # copied, looked at once more, and only then decoded
-            check(lib.ipcr_lease_copy(self._handle, lease, memory), str(self))
-            return self._decode(ffi.buffer(memory, result & LENGTH), result)
-        except BaseException:
-            lib.ipcr_lease_nack(self._handle, lease, 0)
-            raise
+        """The message, if it must be decoded now."""
+        if result >> ENCODING_SHIFT == _PICKLED_RESULT and self._accept == arguments.ALL_ENCODINGS:
+            return _loads(inbox[1][: result & LENGTH])
+        if not result & LENT:
+            return self._decode(ffi.buffer(inbox[0].bytes, result & LENGTH), result)
+        if self._lease_ns == 0:
+            encoding = (result >> ENCODING_SHIFT) & 0xFF
+            if encoding in _VIEWABLE and self._accept >> encoding & 1:
+                return _UNREAD
+            return self._decode(ffi.buffer(lease.payload, result & LENGTH), result)
+        memory = ffi.new("char[]", result & LENGTH)  # copied, looked at once more, and only then decoded
+        check(lib.ipcr_lease_copy(self._handle, lease, memory), str(self))
+        return self._decode(ffi.buffer(memory, result & LENGTH), result)
+
+    def _give_back(self, lease: Any) -> None:
+        """What was leased when something went wrong, a signal's handler perhaps: nobody else knows of it."""
+        if lease.held:
+            with suppress(errors.ClosedError):  # which gives back everything
+                lib.ipcr_lease_nack(self._handle, lease, 0)
+        self._let_go(lease)
 
     def _get_slowly(self, inbox: Any, lease: Any, deadline: int, timeout: float | None) -> int:
         def attempt() -> int:
@@ -663,10 +676,10 @@ class ReliableQueue(QueueHandle, Generic[_T]):
         most = arguments.most_messages(max)
         deliveries: list[Delivery[_T]] = []
         try:
-            deliveries.append(self.get(timeout))
+            deliveries.append(self._get(timeout))
             while len(deliveries) < most:
                 try:
-                    deliveries.append(self.get(0))
+                    deliveries.append(self._get(0))
                 except Exception:  # no more; or one that can't be decoded, which was given back: the next call says why
                     break
         except BaseException:  # of the first, or of a signal's handler: nobody would know of them
@@ -709,6 +722,8 @@ class ReliableQueue(QueueHandle, Generic[_T]):
             while len(self._hands) >= self._prefetch:
                 if self._closed_because:
                     self._raise(lib.IPCR_CLOSED)
+                if self._look_at_hands():
+                    continue
                 left = (deadline - time.monotonic_ns()) / 1e9
                 if left <= 0:
                     raise Empty(
@@ -716,46 +731,76 @@ class ReliableQueue(QueueHandle, Generic[_T]):
                         f"and none was acknowledged within {timeout} s"
                     )
                 self._free_again.wait(min(left, 0.1))
-            self._hands.add(lease)
+            self._hands[id(lease)] = None
+
+    def _remember(self, lease: Any) -> None:
+        """A copy of it: a delivery that is forgotten takes its own along."""
+        held = _new_lease(_LEASE)
+        held[0] = lease[0]
+        self._hands[_hand(lease)] = held
+        self._hands.pop(id(lease), None)
+
+    def _look_at_hands(self) -> bool:
+        """Whether some were free all the while: their leases ran out, or an end was cut short by a signal's handler."""
+        over = [
+            hand
+            for hand, lease in self._hands.items()
+            if lease is not None and not lib.ipcr_lease_is_held(self._handle, lease)
+        ]
+        for hand in over:
+            del self._hands[hand]
+        return bool(over)
 
     def _let_go(self, lease: Any) -> None:
-        """Of a lease that has ended; a second time it changes nothing."""
         if self._prefetch:
-            self._hands.discard(lease)
             with self._free_again:
+                self._hands.pop(id(lease), None)
+                self._hands.pop(_hand(lease), None)
                 self._free_again.notify()
 
     # --- dead letters -------------------------------------------------------------------------------------------
 
     def _move_dead_letters(self) -> None:
-        """Given-up messages to where they shall go; a full dead-letter queue leaves them here."""
+        """Given-up messages to where they shall go; a full dead-letter queue leaves them here.
+
+        The number of returns tells when there are new ones; but somebody may have had one in hand when we looked, or
+        died before it told, so that now and then we look without having been told.
+        """
         if self._dead_letter is None:
             return
-        returns = lib.ipcr_queue_returns(self._handle)
-        if returns == self._seen_returns:
+        returns, now = lib.ipcr_queue_returns(self._handle), time.monotonic_ns()
+        if returns == self._seen_returns and now < self._next_look:
             return
-        move = _Move(self, self._dead_letter)
-        after: int | None = 0
-        while after is not None and not move.later:
-            after = self._next_kept(after, move)
-        if not move.later:
-            self._seen_returns = returns
+        with closing(self._kept()) as kept:
+            for lease, why in kept:
+                try:
+                    self._dead_letter.put(self._letter(lease, why), timeout=0)
+                except (Full, errors.ClosedError, errors.OutOfSharedMemoryError):
+                    return  # tried again at the next call
+                except Exception:
+                    continue  # too large, say: it stays here, and is listed
+                lib.ipcr_lease_bury(self._handle, lease)
+                lease.held = 0
+        self._seen_returns, self._next_look = returns, now + _LOOK_NS
 
-    def _next_kept(self, after: int, use: Callable[[Any, int], bool]) -> int | None:
-        """Lease the first kept message with an id above `after` for as long as `use` takes, which gets the lease and
-        why it is kept, and says whether the lease has ended.  Returns its id."""
-        lease, why = ffi.new("struct ipcr_lease *"), ffi.new("uint32_t *")
-        ended = False
+    def _kept(self, after: int = 0) -> Generator[tuple[Any, int], None, None]:
+        """The messages that are kept, with an id above `after`; each is leased to us until the next is asked for, or
+        we are left, and is then kept as before.  Whoever has ended that lease says so by held = 0."""
+        lease, why = _new_lease(_LEASE), ffi.new("uint32_t *")
         try:
-            status = lib.ipcr_queue_next_kept(self._handle, after, lease, why)
-            if status == lib.IPCR_EMPTY:
-                return None
-            check(status, str(self))
-            ended = use(lease, why[0])
-            return int(lease.id)
+            while (status := lib.ipcr_queue_next_kept(self._handle, after, lease, why)) != lib.IPCR_EMPTY:
+                check(status, str(self))
+                after = lease.id
+                yield lease, why[0]
+                self._keep(lease, why)
         finally:
-            if lease.held and not ended:
-                lib.ipcr_lease_keep(self._handle, lease, why[0])
+            with suppress(errors.ClosedError):  # which gives back everything
+                self._keep(lease, why)
+
+    def _keep(self, lease: Any, why: Any) -> None:
+        if lease.held:
+            lib.ipcr_lease_keep(self._handle, lease, why[0])
+            lease.held = 0
 
     def _letter(self, lease: Any, why: int) -> DeadLetter:
         result = lease.length | (lease.info >> 32 & 0xFF) << ENCODING_SHIFT | (lease.skew // 8) << SKEW_SHIFT
@@ -769,16 +814,8 @@ class ReliableQueue(QueueHandle, Generic[_T]):
 
     def dead_letters(self) -> list[DeadLetter]:
         """The messages that were given up and are kept here, oldest first."""
-        letters: list[DeadLetter] = []
-
-        def look(lease: Any, why: int) -> bool:
-            letters.append(self._letter(lease, why))
-            return False
-
-        after: int | None = 0
-        while after is not None:
-            after = self._next_kept(after, look)
-        return letters
+        with closing(self._kept()) as kept:
+            return [self._letter(lease, why) for lease, why in kept]
 
     def requeue(self, id: int) -> None:
         """Deliver a message again that was given up, as often as max_deliveries allows, and without its ttl.
@@ -786,16 +823,13 @@ class ReliableQueue(QueueHandle, Generic[_T]):
         Raises:
           LookupError: no message of that id is kept here.
         """
-        after = arguments.integer(id, "id") - 1
-
-        def requeue(lease: Any, _: int) -> bool:
-            if lease.id != id:
-                return False
+        after = max(arguments.integer(id, "id") - 1, 0)
+        with closing(self._kept(after)) as kept:
+            lease, _ = next(kept, (None, 0))
+            if lease is None or lease.id != id:
+                raise LookupError(f"{self}: no dead letter has the id {id}")
             check(lib.ipcr_lease_requeue(self._handle, lease), str(self))
-            return True
-
-        if after < 0 or self._next_kept(after, requeue) != id:
-            raise LookupError(f"{self}: no dead letter has the id {id}")
+            lease.held = 0
 
     def purge(self, *, dead_letters: bool = True) -> int:
         """Throw away all messages that wait, and those that were given up; returns how many."""
@@ -809,25 +843,9 @@ class ReliableQueue(QueueHandle, Generic[_T]):
         return queue_stats.stats_of(self._segment)
 
 
-class _Move:
-    """Moves dead letters to another queue; `later`: there is no room, and the rest has to wait for the next call."""
-
-    __slots__ = ("_from", "_to", "later")
-
-    def __init__(self, source: ReliableQueue[Any], to: ReliableQueue[Any]) -> None:
-        self._from, self._to = source, to
-        self.later = False
-
-    def __call__(self, lease: Any, why: int) -> bool:
-        try:
-            self._to.put(self._from._letter(lease, why), timeout=0)
-        except (Full, errors.ClosedError, errors.OutOfSharedMemoryError):
-            self.later = True
-            return False
-        except Exception:  # too large, say: it stays here, and is listed
-            return False
-        lib.ipcr_lease_bury(self._from._handle, lease)
-        return True
+def _hand(lease: Any) -> tuple[int, int]:
+    """What tells a lease from all others of the queue."""
+    return lease.id, lease.deliveries
 
 
 def _checked(dead_letter: object, prefetch: object) -> tuple[ReliableQueue[Any] | None, int]:

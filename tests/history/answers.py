@@ -14,7 +14,7 @@ from tests.history.facts import TAKING, Facts, Sent
 from tests.history.operations import FOREVER, Op, Operation, Result
 from tests.history.rules import Fault
 
-__all__ = ["Cover", "check_deaths", "check_empty", "check_full", "presence"]
+__all__ = ["Cover", "Most", "check_deaths", "check_empty", "check_full", "presence"]
 
 SAYS_EMPTY = frozenset({Result.EMPTY, Result.PEER_DIED, Result.ENDED})
 SAYS_FULL = frozenset({Result.FULL, Result.PEER_DIED})
@@ -62,7 +62,8 @@ def presence(facts: Facts) -> Iterable[tuple[int, int]]:
     for sent in facts.in_order:
         takes = facts.takes.get(sent.item.value, ())
         if takes:
-            yield sent.until, max(take.begun for take in takes)  # one that came again had stayed
+            until = max(take.begun for take in takes)  # one that came again had stayed
+            yield sent.until, min(until, hidden.first_after(sent)) if facts.rules.returns else until
         elif sent.certain:
             yield sent.until, FOREVER if sent.item.value in facts.left else hidden.first_after(sent)
 
@@ -93,7 +94,7 @@ def check_full(facts: Facts) -> None:
         room = min(room, rules.capacity)
         if sent.possible or in_parts:  # of one that was given up some parts may lie there until they are dropped
             changes += [(sent.begun, room), (end + 1, -room)]
-    most = _Most(changes)
+    most = Most(changes)
     for calls in facts.by_process.values():
         for call in calls:
             if call.op != Op.SEND or call.result not in SAYS_FULL or call.done == len(call.items):
@@ -127,7 +128,7 @@ def _gone_by(facts: Facts) -> list[int]:
     return ends
 
 
-class _Most:
+class Most:
     """The largest sum in force in an interval."""
 
     def __init__(self, changes: Sequence[tuple[int, int]]) -> None:
@@ -149,6 +150,7 @@ class _Most:
             width *= 2
 
     def between(self, start: int, end: int) -> int:
+        """The largest of an interval."""
         first = bisect_right(self._moments, start) - 1
         last = bisect_right(self._moments, end) - 1
         least = max(first, 0)

@@ -88,6 +88,15 @@ class Facts:
             sent.place = place
         return facts
 
+    def may_have_held(self, sent: Sent, by: int, until: int) -> bool:
+        """Whether a reader that was killed in its call can have had this message in its hands at the one moment, and no
+        longer at the other."""
+        return any(
+            call.invoked <= by and dead_by >= sent.begun and self.history.deaths[call.process].killed <= until
+            for call, dead_by, _ in self.hidden
+            if call.process in self.history.deaths
+        )
+
     def dead_by(self, process: int) -> int:
         """When the process was dead for certain."""
         death = self.history.deaths.get(process)

@@ -2,7 +2,9 @@
 
 The number that comes with a delivery counts the leases that were granted on its message: no number comes twice, and
 one that is missing was granted to a reader that was killed in the call.  A message is delivered again only when its
-lease has ended: by its holder's death or departure, by being given back, or by time.  Once acknowledged, never.
+lease has ended: by its holder's death or departure, by being given back, or by time.  Once acknowledged, never.  What
+was given back comes before what its sender sent later.  Whoever was held up in a call for longer than a lease lasts may
+have lost one there, and told nobody.
 
 Sound, not complete: each missing number is led back to some killed reader, and all of them together to as many calls as
 readers were killed in, but not each to a call of its own.
@@ -10,12 +12,14 @@ readers were killed in, but not each to a call of its own.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from tests.history.answers import SAYS_EMPTY, Cover
-from tests.history.facts import Facts, Take
+from tests.history.facts import Facts, Sent, Take
 from tests.history.operations import FOREVER, Op, Operation, Result
 from tests.history.rules import Fault
 
@@ -43,28 +47,32 @@ def check_leases(facts: Facts) -> None:
     leaving = {calls[0].process: calls[-1].invoked for calls in facts.by_process.values() if calls[-1].op == Op.LEAVE}
     ends = _Ends(facts, leaving)
     there: list[tuple[int, int]] = []
+    passing = _Passing(facts)
+    lapses = _lapses(facts)
     missing_numbers = 0
     for sent in facts.in_order:
         value = sent.item.value
         letter = letters.get(value, Letter())
         takes = sorted(facts.takes.get(value, ()), key=lambda take: take.item.deliveries)
-        missing_numbers += _check_numbers(facts, value, takes)
+        missing_numbers += _check_numbers(facts, value, takes, lapses)
         _check_endings(facts, value, takes, letter, ends)
         _check_settlement(facts, value, takes, letter)
         if sent.certain and not (letter.settled or letter.perhaps or letter.dead or value in facts.left):
             facts.report.refuse(Fault.LOST, f"value {value} was neither acknowledged nor put aside, and is not there")
         if takes and takes[0].item.deliveries == 1:
             there.append((sent.until, takes[0].begun))
-        there += [
+        waited = [
             (back.returned + facts.rules.delay_ns, after.begun)
             for before, after in pairwise(takes)
             for back in letter.back
             if back.result == Result.OK
             and back.items[0].deliveries == before.item.deliveries == after.item.deliveries - 1
         ]
+        there += waited
+        passing.check(sent, waited)
     facts.report.left = len(facts.left)
     facts.report.untold = missing_numbers
-    if missing_numbers > sum(most for _, _, most in facts.hidden):
+    if missing_numbers > sum(most for _, _, most in (*facts.hidden, *lapses)):
         facts.report.refuse(Fault.WRONG_COUNT, f"{missing_numbers} deliveries that nobody told, and fewer deaths")
     _check_empty(facts, Cover(there))
 
@@ -100,7 +108,49 @@ class _Ends:
         return min(moments)
 
 
-def _check_numbers(facts: Facts, value: int, takes: list[Take]) -> int:
+def _lapses(facts: Facts) -> list[tuple[Operation, int, int]]:
+    """Calls of the living that lasted so long that a lease may have run out in them, untold; as `hidden` is."""
+    lease_ns = facts.rules.lease_ns
+    if lease_ns is None:
+        return []
+    return [
+        (call, call.returned, (call.returned - call.invoked) // lease_ns)
+        for calls in facts.by_process.values()
+        for call in calls
+        if call.op == Op.LEASE and call.result != Result.OPEN and call.returned - call.invoked >= lease_ns
+    ]
+
+
+class _Passing:
+    """Whether newer messages were taken while an older one of their sender, which had come back, waited."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._streams: defaultdict[int, list[Take]] = defaultdict(list)
+        for takes in facts.takes.values():
+            for take in takes:
+                if take.item.deliveries == 1 and take.item.value in facts.sent:
+                    self._streams[facts.sent[take.item.value].call.process].append(take)
+        for stream in self._streams.values():
+            stream.sort(key=lambda take: take.begun)
+        self._begun = {process: [take.begun for take in stream] for process, stream in self._streams.items()}
+
+    def check(self, sent: Sent, waited: Iterable[tuple[int, int]]) -> None:
+        if self._facts.rules.order == "none":
+            return
+        process = sent.call.process
+        for since, until in waited:
+            for take in self._streams[process][bisect_right(self._begun.get(process, []), since) :]:
+                if take.begun >= until:
+                    break
+                if take.until < until and self._facts.sent[take.item.value].place > sent.place:
+                    self._facts.report.refuse(
+                        Fault.REORDERED,
+                        f"value {take.item.value} was taken while {sent.item.value}, sent earlier, was back",
+                    )
+
+
+def _check_numbers(facts: Facts, value: int, takes: list[Take], lapses: list[tuple[Operation, int, int]]) -> int:
     """Returns how many deliveries nobody has told."""
     missing, before = 0, 0
     most = facts.rules.most_deliveries
@@ -114,9 +164,10 @@ def _check_numbers(facts: Facts, value: int, takes: list[Take]) -> int:
             missing += 1
             sent = facts.sent.get(value)
             since = 0 if sent is None else sent.begun
-            if not any(call.invoked <= take.until and dead_by >= since for call, dead_by, _ in facts.hidden):
+            hidden = (*facts.hidden, *lapses)
+            if not any(call.invoked <= take.until and gone_by >= since for call, gone_by, _ in hidden):
                 facts.report.refuse(
-                    Fault.WRONG_COUNT, f"value {value}: no reader died that can have had number {before + 1}"
+                    Fault.WRONG_COUNT, f"value {value}: nobody died or came late who can have had number {before + 1}"
                 )
         before = max(before, number)
     facts.report.again += max(0, len(takes) - 1)

@@ -1,7 +1,8 @@
 """V4: what was sent earlier comes earlier; to each reader as it counts, and between readers by real time.
 
 One message was sent before another when its call had returned before the other's began.  Two that overlap have no
-order, unless they are of one batch.
+order, unless they are of one batch.  Where a reader's death gives back what it had in its hands (`returns`), that comes
+behind what others took meanwhile.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def _check_reader(facts: Facts, process: int, takes: list[Take]) -> None:
         if sent is None or take.item.deliveries > 1:
             continue
         place, value = last.get(sent.call.process, (-1, 0))
-        if sent.place < place:
+        if sent.place < place and not _passed(facts, sent, facts.sent[value], take):
             _refuse(facts, f"process {process} got value {take.item.value} after value {value}, which was sent later")
         last[sent.call.process] = max((place, value), (sent.place, take.item.value))
 
@@ -67,8 +68,14 @@ def _check_real_time(facts: Facts, takes: list[Take]) -> None:
             if later.until < earliest:
                 earliest, which = later.until, later.item.value
             at += 1
-        if earliest < take.begun:
+        if earliest < take.begun and not (facts.rules.returns and facts.may_have_held(sent, earliest, take.until)):
             _refuse(facts, f"value {which} was taken before value {take.item.value}, which was sent earlier")
+
+
+def _passed(facts: Facts, sent: Sent, later: Sent, take: Take) -> bool:
+    """Whether the later one may have come first because a reader died with this one in its hands."""
+    others = facts.takes[later.item.value]
+    return facts.rules.returns and facts.may_have_held(sent, max(other.until for other in others), take.until)
 
 
 def _refuse(facts: Facts, text: str) -> None:

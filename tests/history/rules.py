@@ -47,6 +47,9 @@ class Rules:
     """Of all messages (one sender at a time, successors continuing); of each sender's; or none."""
     across: bool = True
     """Whether the order holds between readers as well, by real time."""
+    returns: bool = False
+    """Whether a message that a reader had in its hands when it was killed in the call comes late, to others: until then
+    it is nobody's, newer ones pass it, and "empty" is true."""
     leases: bool = False
     """Whether messages are leased, and may be delivered again."""
     lease_ns: int | None = None

@@ -109,17 +109,33 @@ QUEUES = (
     Planted.explored(
         "hint-raised-over",
         "the hint is raised without a second look for what came back below it",
-        "lease-nack-hint",
+        "queue-raised-hint-sleep",
         Change(
             "native/taking.c",
-            "    if (load_acquire64(&q->header->returns) != returns)\n        ipcr_lower_hint",
-            "    if (load_acquire64(&q->header->returns) != returns && hint == NULL)\n        ipcr_lower_hint",
+            "    if (load_acquire64(&q->header->returns) != returns) {\n",
+            "    if (q == NULL && returns != 0) {\n",
+        ),
+    ),
+    Planted.explored(
+        "empty-by-hint",
+        "Empty is said after a scan from the hints on, which somebody raises just then (this one was ours)",
+        "queue-raised-hint",
+        Change("native/taking.c", " && (fully || s.returns == 0))", ")"),
+    ),
+    Planted.explored(
+        "head-relaxed",
+        "the hint how far the lane has come is seen before the message is (this one was ours)",
+        "queue-settled-count",
+        Change(
+            "native/lanes.c",
+            "    store_release64(&p->lane->words->head, p->next);",
+            "    store_relaxed64(&p->lane->words->head, p->next);",
         ),
     ),
     Planted.explored(
         "hint-not-lowered",
         "who gives a message back below the hint leaves the hint",
-        "lease-nack-hint",
+        "queue-raised-hint-sleep",
         Change(
             "native/repair.c",
             "    ipcr_lower_hint(&q->segment->lane[lane].words->take, sequence);\n    ipcr_gate",

@@ -62,8 +62,9 @@ def check_flat(who: str, samples: list[Holdings]) -> str:
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory of a process that may be at work."""
-    return int(psutil.Process(pid).memory_info().rss)
+    """Bytes of memory of a process that may be at work; not of segments, which differ; they count when it rests."""
+    memory = psutil.Process(pid).memory_info()
+    return int(memory.rss - memory.shared)
 
 
 def check_resident(who: str, samples: list[int]) -> str:

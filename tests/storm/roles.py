@@ -20,7 +20,18 @@ import ipc
 from tests.history.log import Log
 from tests.history.operations import Item, Op, Result
 
-__all__ = ["CAPACITY", "Paces", "Part", "channel_room", "play"]
+__all__ = [
+    "CAPACITY",
+    "IMPATIENT",
+    "MOST",
+    "Paces",
+    "Part",
+    "channel_room",
+    "encoded",
+    "item_of",
+    "new_message",
+    "play",
+]
 
 CAPACITY: Final = 4096
 LARGEST: Final = 1500  # of a message that is no larger than the ring
@@ -96,7 +107,7 @@ def _noise() -> bytes:
     return random.Random(4711).randbytes(1 << 16)
 
 
-def _new(part: Part, least: int = 16, most: int = LARGEST) -> tuple[Item, bytes]:
+def new_message(part: Part, least: int = 16, most: int = LARGEST) -> tuple[Item, bytes]:
     """A message that was never sent before, and what its log says of it."""
     part.serial += 1
     value = part.process << 32 | part.serial
@@ -106,7 +117,7 @@ def _new(part: Part, least: int = 16, most: int = LARGEST) -> tuple[Item, bytes]
     return Item(value, size, zlib.crc32(data)), data
 
 
-def _encoded(part: Part, data: bytes) -> Any:
+def encoded(part: Part, data: bytes) -> Any:
     """As raw bytes mostly, else as an array or in a pickle."""
     kind = part.random.randrange(6)
     if kind == 0:
@@ -114,7 +125,7 @@ def _encoded(part: Part, data: bytes) -> Any:
     return ("pickled", data) if kind == 1 else data
 
 
-def _item_of(got: Any, sequence: int = -1) -> Item:
+def item_of(got: Any, sequence: int = -1) -> Item:
     """What a message that came says of itself."""
     if isinstance(got, tuple):
         got = got[1]
@@ -159,59 +170,59 @@ def _fill(claim: Any, data: bytes) -> None:
 
 
 def _send(part: Part, log: Log, tx: Any) -> Result:
-    item, data = _new(part)
-    message = _encoded(part, data)
+    item, data = new_message(part)
+    message = encoded(part, data)
     return _tell_sending(log, [item], lambda: tx.send(message))
 
 
 def _send_impatiently(part: Part, log: Log, tx: Any) -> Result:
-    item, data = _new(part)
-    message = _encoded(part, data)
+    item, data = new_message(part)
+    message = encoded(part, data)
     return _tell_sending(log, [item], lambda: tx.send(message, timeout=IMPATIENT))
 
 
 def _try_send(part: Part, log: Log, tx: Any) -> Result:
-    item, data = _new(part)
-    message = _encoded(part, data)
+    item, data = new_message(part)
+    message = encoded(part, data)
     return _tell_sending(log, [item], lambda: int(tx.try_send(message)))
 
 
 def _send_in_parts(part: Part, log: Log, tx: Any) -> Result:
-    item, data = _new(part, SMALLEST_IN_PARTS, LARGEST_IN_PARTS)
-    message = _encoded(part, data)
+    item, data = new_message(part, SMALLEST_IN_PARTS, LARGEST_IN_PARTS)
+    message = encoded(part, data)
     timeout = part.random.choice((None, None, IMPATIENT))
     return _tell_sending(log, [item], lambda: tx.send(message, timeout=timeout))
 
 
 def _send_many(part: Part, log: Log, tx: Any) -> Result:
-    pairs = [_new(part, most=300) for _ in range(part.random.randint(2, MOST))]
-    messages = [_encoded(part, data) for _, data in pairs]
+    pairs = [new_message(part, most=300) for _ in range(part.random.randint(2, MOST))]
+    messages = [encoded(part, data) for _, data in pairs]
     return _tell_sending(log, [item for item, _ in pairs], lambda: tx.send_many(messages))
 
 
 def _claim(part: Part, log: Log, tx: Any) -> Result:
-    item, data = _new(part)
+    item, data = new_message(part)
     return _tell_sending(log, [item], lambda: _fill(tx.claim(len(data)), data))
 
 
 def _claim_an_array(part: Part, log: Log, tx: Any) -> Result:
-    item, data = _new(part)
+    item, data = new_message(part)
     return _tell_sending(log, [item], lambda: _fill(tx.claim((len(data),), "uint8"), data))
 
 
 def _write(part: Part, log: Log, writer: Any) -> Result:
-    item, data = _new(part)
+    item, data = new_message(part)
     timeout = part.random.choice((None, None, IMPATIENT))
     return _tell_sending(log, [item], lambda: writer.write(data, timeout))
 
 
 def _try_write(part: Part, log: Log, writer: Any) -> Result:
-    item, data = _new(part)
+    item, data = new_message(part)
     return _tell_sending(log, [item], lambda: int(writer.try_write(data)))
 
 
 def _write_many(part: Part, log: Log, writer: Any) -> Result:
-    pairs = [_new(part, most=300) for _ in range(part.random.randint(2, MOST))]
+    pairs = [new_message(part, most=300) for _ in range(part.random.randint(2, MOST))]
     timeout = part.random.choice((None, IMPATIENT))
     return _tell_sending(
         log, [item for item, _ in pairs], lambda: writer.write_many([data for _, data in pairs], timeout)
@@ -246,26 +257,26 @@ def _result_of(error: ipc.IpcError) -> Result:
 
 
 def _recv(part: Part, log: Log, rx: Any) -> Result:
-    return _tell_receiving(log, lambda: [_item_of(rx.recv())])
+    return _tell_receiving(log, lambda: [item_of(rx.recv())])
 
 
 def _recv_impatiently(part: Part, log: Log, rx: Any) -> Result:
-    return _tell_receiving(log, lambda: [_item_of(rx.recv(timeout=IMPATIENT))])
+    return _tell_receiving(log, lambda: [item_of(rx.recv(timeout=IMPATIENT))])
 
 
 def _try_recv(part: Part, log: Log, rx: Any) -> Result:
-    return _tell_receiving(log, lambda: [_item_of(got)] if (got := rx.try_recv()) is not None else [])
+    return _tell_receiving(log, lambda: [item_of(got)] if (got := rx.try_recv()) is not None else [])
 
 
 def _recv_many(part: Part, log: Log, rx: Any) -> Result:
     most = part.random.randint(2, MOST)
-    return _tell_receiving(log, lambda: [_item_of(got) for got in rx.recv_many(most)], most)
+    return _tell_receiving(log, lambda: [item_of(got) for got in rx.recv_many(most)], most)
 
 
 def _recv_envelope(part: Part, log: Log, rx: Any) -> Result:
     def take() -> list[Item]:
         envelope = rx.recv_envelope()
-        return [_item_of(envelope.message, envelope.sequence)]
+        return [item_of(envelope.message, envelope.sequence)]
 
     return _tell_receiving(log, take)
 
@@ -273,7 +284,7 @@ def _recv_envelope(part: Part, log: Log, rx: Any) -> Result:
 def _iterate(part: Part, log: Log, rx: Any) -> Result:
     def take() -> list[Item]:
         for got in rx:
-            return [_item_of(got)]
+            return [item_of(got)]
         raise ipc.EndOfChannel
 
     return _tell_receiving(log, take)
@@ -284,7 +295,7 @@ def _look(part: Part, log: Log, lend: Callable[[], Any]) -> Result:
     log.begin(Op.VIEW)
     try:
         with lend() as lent:
-            log.seen(_item_of(lent))
+            log.seen(item_of(lent))
             if part.random.random() < 0.1:
                 time.sleep(LINGER)
     except ipc.MessageTooLargeError:  # it comes in parts, and stays
@@ -309,16 +320,16 @@ def _peek(part: Part, log: Log, reader: Any) -> Result:
 
 def _read(part: Part, log: Log, reader: Any) -> Result:
     timeout = part.random.choice((None, None, IMPATIENT))
-    return _tell_receiving(log, lambda: [_item_of(reader.read(timeout))])
+    return _tell_receiving(log, lambda: [item_of(reader.read(timeout))])
 
 
 def _try_read(part: Part, log: Log, reader: Any) -> Result:
-    return _tell_receiving(log, lambda: [_item_of(got)] if (got := reader.try_read()) is not None else [])
+    return _tell_receiving(log, lambda: [item_of(got)] if (got := reader.try_read()) is not None else [])
 
 
 def _read_many(part: Part, log: Log, reader: Any) -> Result:
     most = part.random.randint(2, MOST)
-    return _tell_receiving(log, lambda: [_item_of(got) for got in reader.read_many(most)], most)
+    return _tell_receiving(log, lambda: [item_of(got) for got in reader.read_many(most)], most)
 
 
 SENDING: Final[dict[str, Way]] = {

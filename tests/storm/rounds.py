@@ -1,4 +1,7 @@
-"""One round: a channel or a ring, its two sides at work, kills, stops and successors; then its history is judged."""
+"""One round: a structure, its sides at work, kills, stops and successors; then its history is judged.
+
+`Round` is any structure's, with so many seats for each role; `fight` is a round of a channel or a ring.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import random
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,19 +29,22 @@ from tests.storm.roles import CAPACITY, Paces, Part, channel_room, play
 from tests.storm.veterans import Veteran
 from tests.storm.watchdog import Player, Watchdog
 
-__all__ = ["RULES", "Round", "fight"]
+__all__ = ["CHANNELS", "ROLES", "RULES", "Round", "fight", "in_a_process_of_its_own"]
 
 ROLES: Final = ("sender", "receiver")
 RULES: Final[dict[str, Rules]] = {
     "channel": replace(CHANNEL, capacity=CAPACITY, room=channel_room),
     "ring": replace(CHANNEL, capacity=CAPACITY, room=ring_room),
 }
+CHANNELS: Final = ("channel", "ring")
 LONGEST_STOP: Final = 0.05
 ABSENCE: Final = (0.0, 0.0, 0.0, 0.02, 0.15)  # at most, between a death and its successor: longer than a slice
 
 
 class Round:
-    """Two sides, one structure, and whoever plays them at the moment."""
+    """One structure, and whoever has a seat at it at the moment; a seat is a role, or a role and "-" and a number."""
+
+    seats: Sequence[str] = ROLES
 
     def __init__(
         self,
@@ -54,7 +60,9 @@ class Round:
         self.kind, self.name, self.directory, self.over = kind, name, directory, over
         self.processes = first_process
         self.paces = paces
-        self.veterans = veterans  # by role: those who are never killed
+        self.veterans = {  # by seat, the first of its role: those who are never killed
+            next(seat for seat in self.seats if _role(seat) == role): veteran for role, veteran in veterans.items()
+        }
         self.figures = figures
         self.random = random.Random(first_process)
         self.log = Log(directory / "kills.log", first_process)
@@ -67,41 +75,50 @@ class Round:
 
     @property
     def victims(self) -> list[str]:
-        """The roles that may be killed."""
-        return [role for role in ROLES if role not in self.veterans]
+        """The seats of those who may be killed."""
+        return [seat for seat in self.seats if seat not in self.veterans]
 
-    def start(self, role: str) -> None:
-        """A successor, or the first of its role."""
+    def start(self, seat: str) -> None:
+        """A successor, or the first in this seat."""
+        role = _role(seat)
         self.processes += 1
         path = self.directory / f"{role}-{self.processes}.log"
         part = Part(self.kind, role, self.name, path, self.processes, self.paces, self.over)
         self.sides[self.processes] = role
         self.starts[self.processes] = time.monotonic_ns()
-        veteran = self.veterans.get(role)
+        veteran = self.veterans.get(seat)
         if veteran is not None:
             veteran.begin(part)
-            self.players[role] = Player(part, veteran.pid, None)
+            self.players[seat] = Player(part, veteran.pid, None)
         else:
-            forked = Forked(lambda: play(part))
-            self.players[role] = Player(part, forked.pid, forked)
+            forked = Forked(lambda: self.play(part))
+            self.players[seat] = Player(part, forked.pid, forked)
 
-    def kill(self, roles: list[str]) -> None:
-        """Kill who plays them, wait until the kernel has reaped them, and start successors."""
-        for role in roles:
-            player = self.players[role]
+    def play(self, part: Part) -> None:
+        """What a process does."""
+        play(part)
+
+    def kill(self, seats: list[str]) -> None:
+        """Kill who has them, wait until the kernel has reaped them, and start successors."""
+        for seat in seats:
+            player = self.players[seat]
             assert player.forked is not None
             self.log.begin(Op.KILL, [Item(player.part.process)])
             code = player.forked.kill()
             self.log.end(Result.OK)
             assert code == -signal.SIGKILL, f"{player} has failed by itself: exit code {code}"
             player.ended = True
-            self.figures.kills[f"{self.kind} {role}"] += 1
-        survivors = [role for role in ROLES if role not in roles and not self.players[role].stopped]
-        if survivors and last_answers(self.players[roles[0]].part.log) and self.random.random() < 0.2:
-            self.await_notice(survivors[0])
-        for role in roles:
+            self.figures.kills[f"{self.kind} {_role(seat)}"] += 1
+        self.meanwhile(seats)
+        for seat in seats:
             time.sleep(self.random.uniform(0, self.random.choice(ABSENCE)))
-            self.start(role)
+            self.start(seat)
+
+    def meanwhile(self, seats: list[str]) -> None:
+        """Between those deaths and the first successor."""
+        survivors = [seat for seat in self.seats if seat not in seats and not self.players[seat].stopped]
+        if survivors and last_answers(self.players[seats[0]].part.log) and self.random.random() < 0.2:
+            self.await_notice(survivors[0])
 
     def await_notice(self, role: str) -> None:
         """No successor comes before the survivor was told that the one who had the other end is dead."""
@@ -110,12 +127,12 @@ class Round:
         while not any(told >= since and result == Result.PEER_DIED for told, result in last_answers(log)):
             self.watchdog.look(self.players.values())
             time.sleep(0.001)
-        self.figures.noticed.append((time.monotonic_ns() - since) / 1e6)
+        self.figures.recovery["survivor that was left alone"].append((time.monotonic_ns() - since) / 1e6)
 
     @contextmanager
-    def stopped(self, role: str) -> Iterator[None]:
-        """For a while, the one who plays this role does not run."""
-        player = self.players[role]
+    def stopped(self, seat: str) -> Iterator[None]:
+        """For a while, the one who has this seat does not run."""
+        player = self.players[seat]
         player.stopped = True
         self.stop_log.begin(Op.STOP, [Item(player.part.process)])
         os.kill(player.pid, signal.SIGSTOP)
@@ -129,17 +146,21 @@ class Round:
             self.figures.stops += 1
 
     def strike(self, pause: float) -> None:
-        """After a while kill one side, or both, or stop one first; some of the stopped are killed."""
+        """After a while kill some, or stop one first; some of the stopped are killed."""
         random_, victims = self.random, self.victims
         self.wait(random_.uniform(0, pause))
-        chosen = random_.sample(victims, random_.randint(1, len(victims)))
+        chosen = self.choose(victims)
         if random_.random() < 0.25:
-            with self.stopped(random_.choice(ROLES)):
+            with self.stopped(random_.choice(self.seats)):
                 self.wait(random_.uniform(0, LONGEST_STOP))
                 if random_.random() < 0.5:
                     self.kill(chosen)
                     return
         self.kill(chosen)
+
+    def choose(self, victims: list[str]) -> list[str]:
+        """Whom to kill: one side, or both."""
+        return self.random.sample(victims, self.random.randint(1, len(victims)))
 
     def wait(self, seconds: float) -> None:
         """Let them work, and look whether they do."""
@@ -147,29 +168,40 @@ class Round:
         while True:
             self.watchdog.look(self.players.values())
             self.sample()
+            self.tend()
             left = until - time.monotonic()
             if left <= 0:
                 return
-            time.sleep(min(left, 0.5))
+            time.sleep(min(left, 0.1))
+
+    def tend(self) -> None:
+        """What the structure needs from time to time."""
 
     def sample(self) -> None:
         """About once in a second: what the survivors have of memory."""
         now = time.monotonic()
         if now - self.sampled >= 1:
             self.sampled = now
-            for role, veteran in self.veterans.items():
-                self.figures.resident.setdefault(f"surviving {role}", []).append(resident(veteran.pid))
+            for seat, veteran in self.veterans.items():
+                self.figures.resident.setdefault(f"surviving {_role(seat)}", []).append(resident(veteran.pid))
 
     def finish(self) -> None:
         """The sender closes, the receiver takes the rest; nobody may hang."""
         self.over[0] = 1
-        self.watchdog.await_end(self.players.values())
-        for role, veteran in self.veterans.items():
-            since = time.monotonic()
-            while not veteran.rests():
-                self.watchdog.look(self.players.values(), busy_since=since)
-            self.players[role].ended = True
-            self.figures.holdings.setdefault(f"surviving {role}", []).append(veteran.holdings)
+        self.await_end(self.seats)
+
+    def await_end(self, seats: Sequence[str]) -> None:
+        """Until all of those have played their parts."""
+        players = [self.players[seat] for seat in seats]
+        self.watchdog.await_end(players, self.tend)
+        for seat, veteran in self.veterans.items():
+            if seat in seats:
+                since = time.monotonic()
+                while not veteran.rests():
+                    self.watchdog.look(players, busy_since=since)
+                    self.tend()
+                self.players[seat].ended = True
+                self.figures.holdings.setdefault(f"surviving {_role(seat)}", []).append(veteran.holdings)
 
     def abandon(self) -> None:
         """After a failure: nothing may stay."""
@@ -178,6 +210,10 @@ class Round:
                 player.forked.__exit__()
         self.log.close()
         self.stop_log.close()
+
+
+def _role(seat: str) -> str:
+    return seat.partition("-")[0]
 
 
 def fight(round_: Round, kills: int, pause: float) -> int:
@@ -191,8 +227,8 @@ def fight(round_: Round, kills: int, pause: float) -> int:
     ends = [made] if round_.kind == "ring" else list(made)
     round_.over[0] = 0
     try:
-        for role in ROLES:
-            round_.start(role)
+        for seat in round_.seats:
+            round_.start(seat)
         before = round_.figures.killed
         while round_.figures.killed - before < kills:
             round_.strike(pause)

@@ -1,7 +1,7 @@
 """The kill storm: round after round, until so many were killed or so much time has passed.
 
-Every round is another channel or ring.  In one round of three both sides are killed, in the others one side, while at
-the other one a process lives on that has survived all rounds before.
+Every round is another channel, ring or queue.  In one round of three all may be killed, in the others all but one, who
+sends or receives, and has survived all rounds before.
 """
 
 from __future__ import annotations
@@ -10,53 +10,64 @@ import mmap
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import cycle
+from itertools import count
 from pathlib import Path
 from typing import Final
 
 import ipc
-from tests.storm.figures import Figures
+from tests.storm.figures import OF_CHANNELS, OF_QUEUES, Figures
 from tests.storm.holdings import holdings_of
-from tests.storm.roles import Paces
-from tests.storm.rounds import ROLES, Round, fight
+from tests.storm.queue_kinds import KINDS
+from tests.storm.queue_roles import play_at_a_queue
+from tests.storm.queue_rounds import QueueRound, fight_over_a_queue
+from tests.storm.roles import Paces, Part, play
+from tests.storm.rounds import CHANNELS, ROLES, Round, fight
 from tests.storm.veterans import Veteran
 
-__all__ = ["HASTE", "LEISURE", "storm"]
+__all__ = ["CHANNELS", "HASTE", "LEISURE", "QUEUES", "storm"]
+
+QUEUES: Final = tuple(KINDS)
 
 HASTE: Final = (0.0, 0.0, 0.0, 0.0005)
 LEISURE: Final = (0.0002, 0.0005, 0.001)  # so that the logs of a long round can still be judged
 
 
 def storm(
-    name: str, *, kills: int, seconds: float = 0.0, per_round: int = 25, pause: float = 0.04, paces: Paces = HASTE
+    name: str,
+    *,
+    kinds: Sequence[str] = CHANNELS,
+    kills: int,
+    seconds: float = 0.0,
+    per_round: int = 25,
+    pause: float = 0.04,
+    paces: Paces = HASTE,
 ) -> Figures:
     """Until at least so many were killed and so many seconds have passed.
 
     Args:
       name: what the names of all segments begin with.
+      kinds: of which structures: some of CHANNELS and QUEUES, in turn.
       kills: how many at least.
       seconds: how long at least.
       per_round: kills in a round.
       pause: the longest time between two kills.
       paces: of which each process takes one, seconds between two of its calls.
     """
-    figures = Figures()
+    measured = OF_CHANNELS * (not set(kinds).isdisjoint(CHANNELS)) + OF_QUEUES * (not set(kinds).isdisjoint(QUEUES))
+    figures = Figures(measured=tuple(dict.fromkeys(measured)))
     begun = time.monotonic()
     with ExitStack() as stack:
         over = stack.enter_context(_shared_byte())
         veterans = {role: stack.enter_context(_veteran(over)) for role in ROLES}
-        sides: list[tuple[str, ...]] = [("receiver",), ("sender",), ()]
         processes = 0
-        for number, (kind, surviving) in enumerate(
-            cycle((kind, side) for side in sides for kind in ("channel", "ring"))
-        ):
+        for number, (kind, surviving) in enumerate(_rounds(kinds)):
             if figures.killed >= kills and time.monotonic() - begun >= seconds:
                 break
             with tempfile.TemporaryDirectory() as directory:
                 processes += 1
-                round_ = Round(
+                round_ = (QueueRound if kind in QUEUES else Round)(
                     kind,
                     f"{name}-{number}",
                     Path(directory),
@@ -66,7 +77,10 @@ def storm(
                     figures,
                     paces,
                 )
-                processes = fight(round_, per_round, pause)
+                if isinstance(round_, QueueRound):
+                    processes = fight_over_a_queue(round_, per_round, pause)
+                else:
+                    processes = fight(round_, per_round, pause)
             figures.holdings.setdefault("director", []).append(holdings_of())
         for veteran in veterans.values():
             veteran.end()
@@ -77,14 +91,26 @@ def storm(
     return figures
 
 
+def _rounds(kinds: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Structures and who survives, both in turn, so that each meets each soon."""
+    survivors: tuple[tuple[str, ...], ...] = (("receiver",), ("sender",), ())
+    for number in count():
+        laps = number // len(kinds) if len(kinds) % len(survivors) == 0 else 0  # else they shift by themselves
+        yield kinds[number % len(kinds)], survivors[(number + laps) % len(survivors)]
+
+
 @contextmanager
 def _veteran(over: memoryview) -> Iterator[Veteran]:
     """It goes, whatever happens."""
-    veteran = Veteran(over)
+    veteran = Veteran(over, _play)
     try:
         yield veteran
     finally:
         veteran.close()
+
+
+def _play(part: Part) -> None:
+    (play_at_a_queue if part.kind in QUEUES else play)(part)
 
 
 @contextmanager

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Callable
 from typing import Any
 
 from tests.process.support import Forked, receive
 from tests.storm.holdings import Holdings, holdings_of
-from tests.storm.roles import Part, play
+from tests.storm.roles import Part
 
 __all__ = ["Veteran"]
 
@@ -15,10 +16,10 @@ __all__ = ["Veteran"]
 class Veteran:
     """One of them, seen from the process that directs the storm."""
 
-    def __init__(self, over: memoryview) -> None:
+    def __init__(self, over: memoryview, play: Callable[[Part], None]) -> None:
         self._over = over
         self._ours, theirs = multiprocessing.Pipe()
-        self.forked = Forked(lambda: _serve(theirs, over))
+        self.forked = Forked(lambda: _serve(theirs, over, play))
         theirs.close()
         self.pid = self.forked.pid
         self.holdings = Holdings(0, 0, 0)
@@ -45,7 +46,7 @@ class Veteran:
         self.forked.__exit__()
 
 
-def _serve(orders: Any, over: memoryview) -> None:
+def _serve(orders: Any, over: memoryview, play: Callable[[Part], None]) -> None:
     while (order := orders.recv()) is not None:
         kind, role, name, log, process, paces = order
         play(Part(kind, role, name, log, process, paces, over))

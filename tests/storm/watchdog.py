@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -91,8 +91,8 @@ class Watchdog:
         except ipc.IpcError as error:
             return repr(error)
 
-    def await_end(self, players: Iterable[Player]) -> None:
-        """Until all of those that we forked have ended by themselves."""
+    def await_end(self, players: Iterable[Player], meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Until all of those that we forked have ended by themselves; `meanwhile` is called again and again."""
         players = list(players)
         since = time.monotonic()
         while True:
@@ -103,4 +103,5 @@ class Watchdog:
             if all(player.ended or player.forked is None for player in players):
                 return
             self.look(players, busy_since=since)
+            meanwhile()
             time.sleep(0.002)

@@ -40,6 +40,17 @@ messages = pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
 
 
 @pytest.fixture(autouse=True)
+def in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No handler runs in the accelerator."""
+    go = queues.QueueHandle._go_fast
+
+    def nothing_is_fast(queue: Any, **which: Any) -> None:
+        go(queue, puts=False, gets=False, lease_ns=which.get("lease_ns", 0))
+
+    monkeypatch.setattr(queues.QueueHandle, "_go_fast", nothing_is_fast)
+
+
+@pytest.fixture(autouse=True)
 def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """The moments are those of all modules that a queue's call runs through."""
     modules = (arguments, encoding, lending, plain_queue, queues, reliable_queue)

@@ -384,5 +384,5 @@ def test_a_lost_lease_gives_the_hand_back(size: int) -> None:
                 delivery.ack()
         assert len(other._hands) == 1
         held[2].ack()
-        assert len(other._hands) == 0
-        assert len(q._hands) == 0
+        assert not other._hands
+        assert not q._hands

@@ -374,3 +374,45 @@ def test_a_queue_may_be_its_dead_letters_dead_letters_but_no_message_is_lost(dea
         letter = last.get(LONG).message
         assert letter.message.message == "poison"
         assert letter.message.id == receipt.id
+
+
+class Nosy:
+    """Whoever looks at it lets somebody else look for letters meanwhile."""
+
+    look: Any = None
+
+    def __reduce__(self) -> Any:
+        return Nosy.unpickled, ()
+
+    @staticmethod
+    def unpickled() -> str:
+        if Nosy.look is not None:
+            Nosy.look()
+        return "nosy"
+
+
+def test_a_letter_that_somebody_lists_is_moved_when_it_was_listed(dead: Reliable, name: str) -> None:
+    with (
+        Reliable(name, max_deliveries=1) as q,
+        Reliable.attach(name, dead_letter=dead) as mover,
+    ):
+        q.put(Nosy())
+        give_up(q, 1)
+        looks = []
+
+        def look() -> None:
+            nothing_comes(mover)
+            looks.append(dead.qsize())
+
+        Nosy.look = look
+        try:
+            assert [letter.message for letter in q.dead_letters()] == ["nosy"]
+        finally:
+            Nosy.look = None
+        assert looks == [0]  # it was in somebody's hands
+        with ThreadPoolExecutor(1) as pool:
+            letter = pool.submit(dead.get, LONG)
+            while not letter.done():
+                with pytest.raises(standard.Empty):
+                    mover.get(SHORT)
+        assert letter.result().message.message == "nosy"
