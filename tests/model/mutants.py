@@ -269,7 +269,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="mutants whose name has this in it")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="no longer, and say how many were left out")
     parser.add_argument("--seed", type=int, help="of the order with --commits; the commit's by default")
-    parser.add_argument("--schedules", type=int, default=20_000, help="per scenario, at most")
+    parser.add_argument("--schedules", type=int, default=32_000, help="per scenario, at most")
     parser.add_argument("--refute", action="store_true", help="as many schedules for the reviewed ones as for others")
     parser.add_argument("--remember", action="store_true", help="note in killers.txt what killed which")
     parser.add_argument("--explorer", type=Path, default=ROOT / "build/model/explorer")

@@ -62,7 +62,7 @@ QUEUES = (
         "queue-never-empty",
         Change(
             "native/taking.c",
-            "        if (!something_came(q, &s))\n",
+            "        if (!something_came(q, &s) && (fully || s.returns == 0))\n",
             "        if (!something_came(q, &s) || out != NULL)\n",
         ),
     ),
