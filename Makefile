@@ -24,10 +24,8 @@ MAKEFLAGS += --no-builtin-rules
 .SECONDARY:
 .DEFAULT_GOAL := help
 .PHONY: help preflight demo build test check prove lint format types native asan tsan asan-python stress bench wheel \
-        clean model mutants crash crash-long wakes spin hostile hostile-stress hostile-planted closes coverage faults \
-        model-long check-core check-python stress-core stress-python flakes
-.PHONY: help preflight demo build test check lint format types native asan tsan asan-python stress bench wheel clean \
-        model model-long mutants planted
+        clean model model-long mutants crash crash-long wakes spin hostile hostile-queues hostile-stress hostile-planted \
+        closes coverage faults planted check-core check-python stress-core stress-python flakes
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -87,6 +85,7 @@ check-python:
 prove: $(VENV)/have-native $(VENV)/have-test $(VENV)/have-dev ## all mutants, every planted bug, a soak of 10 minutes, coverage
 	@$(MAKE) --no-print-directory mutants
 	@$(PY) -m tests.model.planted
+	@$(MAKE) --no-print-directory spin
 	@$(MAKE) --no-print-directory hostile-planted
 	@$(PY) -m tests.storm.planted
 	@$(MAKE) --no-print-directory coverage
@@ -268,44 +267,68 @@ RUNS      ?= $(if $(FUZZER),1000000,300000)
 FUZZER    := $(shell printf 'int LLVMFuzzerTestOneInput(void){return 0;}' | clang -fsanitize=fuzzer,address,undefined \
                -x c - -o /dev/null 2>/dev/null && echo libfuzzer)
 fuzz_core := $(filter-out native/os.c native/fast_%.c,$(CORE))
-fuzz_own  := $(filter-out tests/fuzz/driver.c tests/fuzz/seeds.c tests/fuzz/loads.c,$(wildcard tests/fuzz/*.c))
+fuzz_mains := driver seeds loads
+# channels, then queues: each has its own target, and shares the kernel, the peer and the driver
+fuzz_shared := $(addprefix tests/fuzz/,kernel.c kernel_memory.c kernel_time.c peer.c input.c)
+fuzz_of_channels := $(filter-out $(fuzz_shared) $(fuzz_mains:%=tests/fuzz/%.c),$(wildcard tests/fuzz/*.c))
+fuzz_of_queues := $(filter-out tests/fuzz/queues/seeds.c,$(wildcard tests/fuzz/queues/*.c))
+fuzz_headers := $(HEADERS) $(wildcard tests/fuzz/*.h tests/fuzz/queues/*.h)
 FUZZED    := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -Itests/fuzz
-fuzz_objects = $(fuzz_core:native/%.c=build/fuzz/$(1)/core-%.o) $(fuzz_own:tests/fuzz/%.c=build/fuzz/$(1)/%.o)
+fuzz_objects = $(fuzz_core:native/%.c=build/fuzz/$(1)/core-%.o) \
+               $(patsubst tests/fuzz/%.c,build/fuzz/$(1)/%.o,$(fuzz_shared) $(fuzz_of_$(2)))
+# what every access goes through needs no watching itself
+fuzz_plain := kernel kernel_memory kernel_time peer watch queues/watch
 
 define fuzzed
-build/fuzz/$(1)/core-%.o: native/%.c $(HEADERS) $(wildcard tests/fuzz/*.h) | preflight
+build/fuzz/$(1)/core-%.o: native/%.c $(fuzz_headers) | preflight
 	@mkdir -p $$(@D)
 	@$(2) $(STRICT) $(FUZZED) $(3) -include tests/fuzz/watched_atomics.h -c $$< -o $$@
 
-build/fuzz/$(1)/%.o: tests/fuzz/%.c $(HEADERS) $(wildcard tests/fuzz/*.h) | preflight
+build/fuzz/$(1)/%.o: tests/fuzz/%.c $(fuzz_headers) | preflight
 	@mkdir -p $$(@D)
 	@$(2) $(STRICT) $(FUZZED) $(3) -c $$< -o $$@
 
-# what every access goes through needs no watching itself
-build/fuzz/$(1)/watch.o build/fuzz/$(1)/kernel.o: build/fuzz/$(1)/%.o: tests/fuzz/%.c $(HEADERS) $(wildcard tests/fuzz/*.h) | preflight
+$(fuzz_plain:%=build/fuzz/$(1)/%.o): build/fuzz/$(1)/%.o: tests/fuzz/%.c $(fuzz_headers) | preflight
 	@mkdir -p $$(@D)
-	@$(2) $(STRICT) -O2 -c $$< -o $$@
+	@$(2) $(STRICT) -O2 -Itests/fuzz -c $$< -o $$@
 endef
 $(eval $(call fuzzed,gcc,$$(CC),))
 $(eval $(call fuzzed,clang,clang,-fsanitize=fuzzer-no-link))
 
-build/fuzz/driver build/fuzz/seeds build/fuzz/loads: build/fuzz/%: build/fuzz/gcc/%.o $(call fuzz_objects,gcc)
+build/fuzz/driver build/fuzz/seeds build/fuzz/loads: build/fuzz/%: build/fuzz/gcc/%.o $(call fuzz_objects,gcc,channels)
 	@$(CC) $(STRICT) $(FUZZED) $^ -lpthread -o $@
 
-build/fuzz/libfuzzer: $(call fuzz_objects,clang)
+build/fuzz/queues/driver build/fuzz/queues/seeds: $(call fuzz_objects,gcc,queues)
+build/fuzz/queues/driver: build/fuzz/gcc/driver.o
+build/fuzz/queues/seeds: build/fuzz/gcc/queues/seeds.o
+build/fuzz/queues/driver build/fuzz/queues/seeds:
+	@mkdir -p $(@D)
+	@$(CC) $(STRICT) $(FUZZED) $^ -lpthread -o $@
+
+build/fuzz/libfuzzer: $(call fuzz_objects,clang,channels)
 	@clang $(FUZZED) -fsanitize=fuzzer $^ -lpthread -o $@
 
-build/fuzz/corpus: build/fuzz/seeds
-	@rm -rf $@ && mkdir -p $@ && build/fuzz/seeds $@
+build/fuzz/queues/libfuzzer: $(call fuzz_objects,clang,queues)
+	@mkdir -p $(@D)
+	@clang $(FUZZED) -fsanitize=fuzzer $^ -lpthread -o $@
 
-hostile: build/fuzz/$(or $(FUZZER),driver) build/fuzz/corpus build/fuzz/loads ## arbitrary segments, RUNS=1000000 of them
+build/fuzz/corpus build/fuzz/queues/corpus: build/fuzz/%corpus: build/fuzz/%seeds
+	@rm -rf $@ && mkdir -p $@ && $< $@
+
+fuzz_program := $(or $(FUZZER),driver)
+
+hostile: build/fuzz/$(fuzz_program) build/fuzz/corpus build/fuzz/loads hostile-queues ## arbitrary segments, RUNS=1000000 of channels and of queues
 	@build/fuzz/loads
 	@sh tests/fuzz/run.sh $< runs $(RUNS)
 
-hostile-stress: build/fuzz/$(or $(FUZZER),driver) build/fuzz/corpus ## the same for MINUTES=30
-	@sh tests/fuzz/run.sh $< minutes $(MINUTES)
+hostile-queues: build/fuzz/queues/$(fuzz_program) build/fuzz/queues/corpus ## those of queues alone
+	@sh tests/fuzz/run.sh $< runs $(RUNS)
 
-hostile-planted: build/fuzz/corpus $(VENV)/have-dev ## known bugs, planted one by one: hostile must find each
+hostile-stress: build/fuzz/$(fuzz_program) build/fuzz/corpus build/fuzz/queues/$(fuzz_program) build/fuzz/queues/corpus ## the same for MINUTES=30 in all
+	@sh tests/fuzz/run.sh build/fuzz/$(fuzz_program) minutes $$(( ($(MINUTES) + 1) / 2 ))
+	@sh tests/fuzz/run.sh build/fuzz/queues/$(fuzz_program) minutes $$(( ($(MINUTES) + 1) / 2 ))
+
+hostile-planted: build/fuzz/corpus build/fuzz/queues/corpus $(VENV)/have-dev ## known bugs, planted one by one: hostile must find each
 	@$(PY) tests/fuzz/planted.py --compiler $(CC) $(ARGS)
 
 # tests/native/test_failing_calls.c stands between the core and libc

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import arrays, batches, floor, imports, latency, options, plot, queues, report, throughput
+from . import arrays, batches, floor, imports, latency, options, plot, queues, report, taking, throughput
 
 __all__ = ["main"]
 
-QUESTIONS = (throughput, batches, latency, arrays, queues, imports, floor)
+QUESTIONS = (throughput, batches, latency, arrays, queues, taking, imports, floor)
 OUTPUT = Path("build") / "bench"
 
 

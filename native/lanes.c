@@ -7,6 +7,10 @@
 
 enum { BOUNDS_TRIES = 1000 };
 
+/* In the life of a lane, some years at full speed: an id, which counts them for IPCR_MOST_LANES lanes, is never negative,
+ * as a status is. */
+#define MOST_MESSAGES (UINT64_C(1) << 52)
+
 int ipcr_lanes_open(struct ipcr_segment *s)
 {
     s->lane = calloc(s->lanes, sizeof *s->lane);
@@ -152,6 +156,8 @@ static int go_on(struct ipcr_producer *p, struct ipcr_segment *s)
     int rc = ipcr_lane_bounds(l, &p->freed, &p->next);
     if (rc != IPCR_OK)
         return rc;
+    if (p->next - s->start_position > MOST_MESSAGES) /* no lane comes so far */
+        return IPCR_CORRUPT;
     while (mark < 2 && load_acquire64(&l->words->mark[mark].freed) != p->freed)
         mark++;
     if (mark == 2)

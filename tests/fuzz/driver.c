@@ -6,12 +6,14 @@
  * An input that fails, or takes more than HANG_SECONDS, is kept in FILE; give it as the only SEED with --runs 0 to
  * see it again.
  */
-#include "target.h"
+#include "input.h"
 
 #include <sanitizer/common_interface_defs.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -86,7 +88,7 @@ static void change(void)
 {
     const size_t at = input_bytes == 0 ? 0 : random_next() % input_bytes;
     const uint64_t other = random_next() % seed_count;
-    const uint8_t bytes[4] = { (uint8_t)(random_next() % OPERATIONS), (uint8_t)random_next(), (uint8_t)random_next(),
+    const uint8_t bytes[4] = { (uint8_t)(random_next() % fuzzed_operations), (uint8_t)random_next(), (uint8_t)random_next(),
                                (uint8_t)random_next() };
     const size_t n = random_next() % 4 + 1;
     switch (random_next() % 6) {

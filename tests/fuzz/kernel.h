@@ -16,10 +16,11 @@
 uint64_t kernel_most_bytes(void); /* of the only file */
 /* The file's memory, through a mapping that nothing watches or poisons. */
 uint8_t *kernel_raw(void);
-/* Does this address show the file, and which place of it?  The second copy of the data counts as the first. */
+/* Does this address show the file, and which place of it?  A second copy of data counts as the first. */
 bool kernel_offset(const void *at, uint64_t *offset);
-/* Begin again with no file, or with one of these bytes (it has a name if `named`). */
-void kernel_reset(void);
+/* Begin again with no file, or with one of these bytes (it has a name if `named`).  pages: as many as there may ever be. */
+void kernel_reset(uint64_t pages);
+void kernel_pass_time(uint64_t ns);
 void kernel_make_file(const uint8_t *content, uint64_t bytes, bool named);
 int kernel_open(void); /* a descriptor of the file, -1 if there is none */
 /* Nothing is open, mapped or held: false, and says what is. */

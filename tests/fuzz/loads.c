@@ -195,7 +195,7 @@ static uint32_t loads_elsewhere(uint32_t peer)
 static int check_row(size_t i)
 {
     struct stage stage = { .setup = 0 };
-    kernel_reset();
+    kernel_reset(MOST_PAGES);
     watch_reset();
     stage_create(&stage);
     struct ipcr_end *w = stage_end(&stage, IPCR_SENDER), *r = stage_end(&stage, IPCR_RECEIVER);

@@ -16,35 +16,37 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 NATIVE = ROOT / "native"
 FUZZ = ROOT / "tests" / "fuzz"
-CORPUS = ROOT / "build" / "fuzz" / "corpus"
+BUILT = ROOT / "build" / "fuzz"
 NOT_FUZZED = {"os.c", "fast_calls.c", "fast_module.c", "fast_ends.c", "fast_queues.c", "fast_deliveries.c"}
 NOT_LINKED = {"seeds.c", "loads.c"}
-UNWATCHED = ("watch.c", "kernel.c")
+UNWATCHED = {"watch.c", "kernel.c", "kernel_memory.c", "kernel_time.c", "peer.c"}
+SHARED = UNWATCHED - {"watch.c"} | {"driver.c", "input.c"}
 FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-g1", "-O1", "-fno-omit-frame-pointer", "-w"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
 @dataclass(frozen=True)
 class Bug:
-    """A text of the core that stands there once, and what stands there instead."""
+    """A text of the core that stands there once, and what stands there instead; and whose target must find it."""
 
     name: str
     file: str
     right: str
     wrong: str
+    target: str = ""  # the folder beside this file: "" is that of channels
 
 
 LENGTH_CHECK = """    if (length > there - IPCR_RECORD_HEADER)
         return IPCR_CORRUPT;
 """
 
-BUGS = (
+CHANNELS = (
     Bug("record length unchecked", "ring.h", LENGTH_CHECK, ""),
     Bug("record length checked without its header", "ring.h", "if (length > there - IPCR_RECORD_HEADER)",
         "if (length > there)"),
@@ -90,6 +92,62 @@ BUGS = (
         "    out->info = load_relaxed64(&record->info);\n    store_relaxed64((ipcr_word64 *)&record->info, 0);\n"),
 )  # fmt: skip
 
+QUEUES = (
+    Bug("message length unchecked", "taking.c", "length <= q->segment->capacity && (position", "(position"),
+    Bug("message length checked against twice the lane", "taking.c", "length <= q->segment->capacity &&",
+        "length <= 2 * q->segment->capacity + 4096 &&"),
+    Bug("message length fetched twice", "taking.c", ".length = length,", ".length = load_relaxed64(&slot->length),"),
+    Bug("message position fetched twice", "taking.c", "const uint64_t offset = position &",
+        "const uint64_t offset = load_relaxed64(&slot->position) &"),
+    Bug("message position unmasked", "taking.c", "const uint64_t offset = position & (q->segment->capacity - 1);",
+        "const uint64_t offset = position;"),
+    Bug("message position: parity unchecked", "taking.c", "(position & 7) == 0 && load", "load"),
+    Bug("lane count unchecked by a scan", "taking.c", "s.lanes > q->segment->lanes ? IPCR_CORRUPT : scan(q, &s, out)",
+        "scan(q, &s, out)"),
+    Bug("lane count unchecked by repair", "repair.c",
+        """    const uint32_t high = load_acquire32(&q->header->lanes_high);
+    uint64_t looked = 0;
+    int rc = high <= q->segment->lanes ? IPCR_OK : IPCR_CORRUPT;
+    for (uint32_t i = 0;""",
+        """    const uint32_t high = load_acquire32(&q->header->lanes_high);
+    uint64_t looked = 0;
+    int rc = IPCR_OK;
+    for (uint32_t i = 0;"""),
+    Bug("lane count unchecked by counts", "queue_counts.c",
+        "rc == IPCR_OK && i < high && i < q->segment->lanes; i++) {\n        struct",
+        "rc == IPCR_OK && i < high; i++) {\n        struct"),
+    Bug("lane count unchecked by whoever waits", "queue_waits.c", "i < high && i < q->segment->lanes;", "i < high;"),
+    Bug("holder count unchecked", "repair.c", "i < high && i < IPCR_MOST_HOLDERS;", "i < high;"),
+    Bug("the hint head believed", "lanes.c", "        if (at - first > slots)\n            at = first;\n", ""),
+    Bug("the hint settled believed by repair", "repair.c",
+        "    if (settled - at <= next - at) /* a hint: believed only where it makes sense */\n", ""),
+    Bug("the hint settled believed by counts", "queue_counts.c", "    if (settled - at <= next - at)\n", ""),
+    Bug("the end of the dead lane's payloads unchecked", "lanes.c",
+        "return p->position - p->free_upto <= p->capacity && ((p->position | p->free_upto) & 7) == 0 ?",
+        "return p->position != 1 ?"),
+    Bug("what is freed unchecked", "lanes.c", "if (p->position - upto > p->capacity || (upto & 7) != 0)",
+        "if ((upto & 7) != 0)"),
+    Bug("a length fetched twice by who frees", "lanes.c", "p->bytes += length;",
+        "p->bytes += load_relaxed64(&slot->length);"),
+    Bug("a phase that there is not is handed on", "lanes.c",
+        "return ipcr_is_sound(state) ? (int)ipcr_phase_of(state) : IPCR_CORRUPT;",
+        "return ipcr_is_sound(state) ? (int)ipcr_phase_of(state) : -100;"),
+    Bug("the capacity read again from the segment", "taking.c", "position & (q->segment->capacity - 1);",
+        "position & (q->segment->header->geometry.capacity - 1);"),
+    Bug("maxsize read again from the segment", "queue_counts.c",
+        "maxsize = q->segment->options.maxsize;", "maxsize = q->header->options.maxsize;"),
+    Bug("options of a queue unchecked", "segment.c", "return are_sound(out) && g->total_bytes == total_bytes(",
+        "return g->total_bytes >= total_bytes(0, 0, 1, 0) || g->total_bytes == total_bytes("),
+    Bug("a copy from a lease's place without looking at its length", "taking.c",
+        "        if (l->length > room)\n            return IPCR_TOO_LARGE;\n", ""),
+    Bug("statistics of more lanes than there is room for", "queue_stats.c",
+        "i < s->lanes && i < most; i++) {\n        lanes", "i < s->lanes; i++) {\n        lanes"),
+    Bug("a holder's lock is kept after close", "queue.c", "        ipcr_hold_drop(&q->hold);\n", ""),
+    Bug("a consumer stores into the slot", "taking.c", "    fence_load_load(); /* V: stopped",
+        "    store_relaxed64((ipcr_word64 *)&slot->stamp, 0);\n    fence_load_load(); /* V: stopped"),
+)  # fmt: skip
+BUGS = (*CHANNELS, *(replace(bug, target="queues") for bug in QUEUES))
+
 
 def compile_all(where: Path, native: Path, compiler: str, sources: list[Path], extra: list[str]) -> list[Path]:
     """Compile sources against the headers in `native`."""
@@ -102,13 +160,16 @@ def compile_all(where: Path, native: Path, compiler: str, sources: list[Path], e
     return objects
 
 
-def build(where: Path, native: Path, compiler: str) -> Path:
+def build(where: Path, native: Path, target: str, compiler: str) -> Path:
     core = sorted(path for path in native.glob("*.c") if path.name not in NOT_FUZZED)
-    own = sorted(path for path in FUZZ.glob("*.c") if path.name not in {*NOT_LINKED, *UNWATCHED})
+    of_target = {path for path in (FUZZ / target).glob("*.c") if path.name not in NOT_LINKED}
+    sources = sorted(of_target | {FUZZ / name for name in SHARED})
+    plain = [path for path in sources if path.name in UNWATCHED]
+    own = [path for path in sources if path.name not in UNWATCHED]
     watched = ["-include", str(FUZZ / "watched_atomics.h")]
     objects = compile_all(where, native, compiler, core, [*SANITIZERS, *watched])
     objects += compile_all(where, native, compiler, own, SANITIZERS)
-    objects += compile_all(where, native, compiler, [FUZZ / name for name in UNWATCHED], [])
+    objects += compile_all(where, native, compiler, plain, [])
     driver = where / "driver"
     subprocess.run([compiler, *SANITIZERS, *map(str, objects), "-lpthread", "-o", str(driver)], check=True)
     return driver
@@ -134,17 +195,17 @@ def verdict(output: str) -> str:
     return "nothing that it could name"
 
 
-def try_out(bug: Bug, compiler: str, runs: int) -> tuple[Bug, str, int]:
-    """(bug, how it was found or "", after how many inputs)."""
+def try_out(bug: Bug, compiler: str, runs: int) -> tuple[Bug, str, str]:
+    """(bug, how it was found or "", after how many inputs: "?" when the sanitizer doesn't let the driver say it)."""
     with tempfile.TemporaryDirectory(prefix="ipc-planted-") as made:
         where = Path(made)
         plant(bug, where / "native")
-        driver = build(where, where / "native", compiler)
-        seeds = [str(path) for path in sorted(CORPUS.iterdir())]
+        driver = build(where, where / "native", bug.target, compiler)
+        seeds = [str(path) for path in sorted((BUILT / bug.target / "corpus").iterdir())]
         command = [str(driver), "--runs", str(runs), "--failed", str(where / "failed"), *seeds]
         done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
     inputs = re.search(r"(\d+) inputs", done.stdout + done.stderr)
-    return bug, verdict(done.stdout + done.stderr) if done.returncode else "", int(inputs.group(1)) if inputs else 0
+    return bug, verdict(done.stdout + done.stderr) if done.returncode else "", inputs.group(1) if inputs else "?"
 
 
 def main() -> int:
@@ -154,12 +215,12 @@ def main() -> int:
     arguments.add_argument("--runs", type=int, default=200_000)
     arguments.add_argument("--jobs", type=int, default=2)
     given = arguments.parse_args()
-    bugs = [bug for bug in BUGS if all(word in bug.name for word in given.words)]
+    bugs = [bug for bug in BUGS if all(word in f"{bug.target} {bug.name}" for word in given.words)]
     missed = 0
     with ThreadPoolExecutor(given.jobs) as pool:
         for bug, how, inputs in pool.map(lambda one: try_out(one, given.compiler, given.runs), bugs):
             missed += not how
-            print(f"{bug.name:<52} {inputs:>7}  {how or 'NOT FOUND'}", flush=True)
+            print(f"{bug.target or 'channels':<8} {bug.name:<56} {inputs:>7}  {how or 'NOT FOUND'}", flush=True)
     print(f"{len(bugs) - missed} of {len(bugs)} planted bugs found")
     return 1 if missed or not bugs else 0
 

@@ -145,7 +145,7 @@ static void make_image(uint8_t setup, a_state *state, uint32_t clean)
 {
     static uint8_t fresh[1 << 16];
     struct stage stage = { .setup = setup };
-    kernel_reset();
+    kernel_reset(MOST_PAGES);
     watch_reset();
     watch_off();
     stage_create(&stage);

@@ -1,38 +1,12 @@
 /* target.c - one input from its beginning to its end; see target.h. */
 #include "target.h"
 #include "kernel.h"
+#include "peer.h"
 #include "registry.h"
 #include "stats.h"
 #include "watch.h"
 
-#include <stdio.h>
-
-/* EAGAIN, EEXIST, ENOENT and ENOSPC come from the kernel that stands in; others would be ours. */
-static bool is_of_kernel(int64_t rc)
-{
-    const int e = IPCR_TO_ERRNO(rc);
-    return e == 2 || e == 11 || e == 17 || e == 28;
-}
-
-void check_status(int64_t rc, uint64_t allowed, const char *call)
-{
-    if (rc >= 0 || (IPCR_IS_ERRNO(rc) && is_of_kernel(rc)))
-        return;
-    if (rc < IPCR_WRONG_SIDE || (STATUS(rc) & allowed) == 0) {
-        char what[80];
-        snprintf(what, sizeof what, "%s returned what it never may", call);
-        violation(what, (uint64_t)rc);
-    }
-}
-
-void touch(const void *from, uint64_t n)
-{
-    static uint8_t sink[1 << 16];
-    if (n > sizeof sink)
-        violation("more bytes than any message of these has", n);
-    if (n != 0)
-        memcpy(sink, from, n);
-}
+const uint8_t fuzzed_operations = OPERATIONS;
 
 static const uint64_t attach_statuses = STATUS(IPCR_CORRUPT) | STATUS(IPCR_NOT_OURS) | STATUS(IPCR_VERSION) |
                                         STATUS(IPCR_TIME_NAMESPACE) | STATUS(IPCR_AGAIN) | STATUS(IPCR_KIND);
@@ -129,7 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct input in = { .at = data, .behind = data + size };
     struct stage stage = { .setup = take8(&in) };
-    kernel_reset();
+    kernel_reset(MOST_PAGES);
     watch_reset();
     if ((stage.setup & SETUP_PAGES) == SETUP_ARBITRARY)
         make_arbitrary(&stage, &in);
@@ -137,7 +111,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         stage_create(&stage);
     for (int i = 0; i < MOST_OPERATIONS && in.at < in.behind; i++)
         operate(&stage, &in);
-    watch_storm(0);
+    peer_storm(0);
     for (uint32_t side = 0; side < IPCR_SIDES; side++)
         stage_detach(&stage, side);
     watch_begin(NULL);

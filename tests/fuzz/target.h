@@ -12,6 +12,7 @@
 #define IPCR_TESTS_FUZZ_TARGET_H
 
 #include "ends.h"
+#include "input.h"
 
 enum {
     SETUP_PAGES = 3,
@@ -20,28 +21,7 @@ enum {
     SETUP_NAMED = 8,
     SETUP_SPIN = 16,
 };
-enum { MOST_OPERATIONS = 64, MOST_LOOKS = 2 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* The rest of the input. */
-struct input {
-    const uint8_t *at, *behind;
-};
-
-static inline uint8_t take8(struct input *in) { return in->at < in->behind ? *in->at++ : 0; }
-static inline uint16_t take16(struct input *in)
-{
-    const uint16_t low = take8(in);
-    return (uint16_t)(low | take8(in) << 8);
-}
-static inline uint64_t take64(struct input *in)
-{
-    uint64_t value = 0;
-    for (int i = 0; i < 8; i++)
-        value |= (uint64_t)take8(in) << 8 * i;
-    return value;
-}
+enum { MOST_OPERATIONS = 64, MOST_LOOKS = 2, MOST_PAGES = 5 /* of the file */ };
 
 /* The two sides of one process, each through a mapping of its own. */
 struct stage {
@@ -56,13 +36,6 @@ void stage_create(struct stage *stage); /* the segment that `setup` says, attach
 struct ipcr_end *stage_end(struct stage *stage, uint32_t side);
 void stage_close(struct stage *stage, uint32_t side, bool clean);
 void stage_detach(struct stage *stage, uint32_t side);
-
-/* Ends the run if this is no status, or none that `allowed` (bits of STATUS) has; lengths pass. */
-#define STATUS(status) (UINT64_C(1) << -(status))
-void check_status(int64_t rc, uint64_t allowed, const char *call);
-
-/* Reads every byte. */
-void touch(const void *from, uint64_t n);
 
 /* One operation.  Their numbers are what seeds are made of, so they stay; new ones go to the end. */
 enum operation {

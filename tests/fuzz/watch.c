@@ -1,48 +1,20 @@
 /* watch.c - see watch.h. */
 #include "watch.h"
 #include "kernel.h"
+#include "peer.h"
+#include "watched.h"
 
 #include <sanitizer/asan_interface.h>
-
-enum { MOST_STEPS = 4000000, LATER = 8 };
 
 static const struct ipcr_end *user;
 static uint64_t known_write;   /* receiver: the records below it are published, as far as it knows */
 static uint64_t next_length;   /* no record before this position may have its length loaded, ... */
 static uint64_t next_info;     /* ... or its info: that was done */
-static uint64_t steps;
-static uint64_t storm;
 static uint32_t loads[sizeof(struct ipcr_header) / 4];
 
-static struct {
-    uint32_t in; /* accesses; 0: none */
-    bool is_length;
-    uint64_t offset, value;
-} later[LATER];
-static uint32_t waiting; /* how many of them */
 static bool off;
 
-const void *watch_load(const void *word, unsigned bytes);
-void *watch_store(void *word, unsigned bytes);
-const uint8_t *watch_read(const uint8_t *shared, uint64_t n);
-uint8_t *watch_write(uint8_t *shared, uint64_t n);
-
-static uint64_t raw_word(uint64_t offset)
-{
-    uint64_t value;
-    memcpy(&value, kernel_raw() + offset, sizeof value);
-    return value;
-}
-
 static uint64_t position_offset(uint32_t side) { return offsetof(struct ipcr_header, at) + side * IPCR_LINE; }
-
-static void write_raw(uint64_t offset, uint64_t value)
-{
-    const uint64_t most = kernel_most_bytes();
-    offset %= most;
-    const uint64_t n = most - offset < sizeof value ? most - offset : sizeof value;
-    memcpy(kernel_raw() + offset, &value, n);
-}
 
 uint64_t watch_near(uint8_t pick)
 {
@@ -52,6 +24,12 @@ uint64_t watch_near(uint8_t pick)
                                 raw_word(offsetof(struct ipcr_header, geometry.start_position)) };
     const uint64_t by = far[pick >> 2 & 15];
     return (pick & 64) == 0 ? bases[pick & 3] + by : bases[pick & 3] - by;
+}
+
+uint64_t watch_plausible(uint64_t offset, uint64_t random)
+{
+    (void)offset;
+    return watch_near((uint8_t)random);
 }
 
 /* --- what may be touched ---------------------------------------------------------------------------------------- */
@@ -112,7 +90,7 @@ void watch_begin(const struct ipcr_end *e)
     if (user != NULL)
         __asan_poison_memory_region(user->segment->data, 2 * user->segment->capacity);
     user = e != NULL && !off && e->taken_generation != 0 && load_acquire32(&e->closing) == 0 ? e : NULL;
-    steps = 0;
+    peer_begin();
     memset(loads, 0, sizeof loads);
     if (user == NULL)
         return;
@@ -122,67 +100,21 @@ void watch_begin(const struct ipcr_end *e)
         begin_receiver(e);
 }
 
-/* --- the peer --------------------------------------------------------------------------------------------------- */
-
 void watch_off(void) { off = true; }
-bool watch_is_off(void) { return off; }
 
 void watch_reset(void)
 {
     off = false;
     user = NULL;
-    steps = 0;
-    storm = 0;
-    memset(later, 0, sizeof later);
-    waiting = 0;
+    peer_reset();
 }
 
-static void add_later(uint32_t n, bool is_length, uint64_t offset, uint64_t value)
+void watch_mapped(uint8_t *at, uint64_t offset, uint64_t bytes)
 {
-    for (int i = 0; i < LATER; i++) {
-        if (later[i].in == 0) {
-            waiting++;
-            later[i].in = n + 1;
-            later[i].is_length = is_length;
-            later[i].offset = offset;
-            later[i].value = value;
-            return;
-        }
-    }
-}
-
-void watch_write_later(uint32_t n, uint64_t offset, uint64_t value) { add_later(n, false, offset, value); }
-void watch_lie_later(uint32_t n, uint64_t length) { add_later(n, true, 0, length); }
-void watch_storm(uint64_t seed) { storm = seed; }
-
-static uint64_t random_next(void) /* xorshift: never 0 */
-{
-    storm ^= storm << 13;
-    storm ^= storm >> 7;
-    storm ^= storm << 17;
-    return storm;
-}
-
-bool watch_asleep(void) { return storm != 0 && random_next() % 16 == 0; }
-
-static void peer_acts(uint64_t offset, bool shared, bool is_length)
-{
-    for (int i = 0; i < LATER && waiting != 0; i++) {
-        if (later[i].in == 0 || (later[i].is_length && !is_length) || --later[i].in != 0)
-            continue;
-        waiting--;
-        write_raw(later[i].is_length ? offset : later[i].offset, later[i].value);
-    }
-    if (storm != 0 && shared && random_next() % 8 == 0)
-        write_raw(offset & ~UINT64_C(7), random_next() % 4 == 0 ? random_next() : watch_near((uint8_t)random_next()));
-}
-
-void watch_let_peer_act(void) { peer_acts(0, false, false); }
-
-static void step(void)
-{
-    if (++steps > MOST_STEPS)
-        violation("an operation without end", MOST_STEPS);
+    if (off)
+        open_bytes(at, bytes);
+    else if (offset == 0)
+        open_bytes(at, sizeof(struct ipcr_header));
 }
 
 /* --- the accesses ----------------------------------------------------------------------------------------------- */
@@ -230,7 +162,7 @@ const void *watch_load(const void *word, unsigned bytes)
     const bool shared = kernel_offset(word, &offset), in_ring = shared && offset >= sizeof(struct ipcr_header);
     if (in_ring && (user == NULL || user->side != IPCR_RECEIVER || bytes != 8))
         violation("a load in the ring, and not by its receiver", offset);
-    step();
+    peer_step();
     peer_acts(offset, shared, in_ring && word == place(user, user->reader.position));
     if (in_ring)
         load_of_record(word, offset);
@@ -247,7 +179,7 @@ static void may_store(const uint8_t *at)
     if (kernel_offset(at, &offset) && offset >= sizeof(struct ipcr_header) &&
         (user == NULL || user->side != IPCR_SENDER))
         violation("a store into the ring, and not by its sender", offset);
-    step();
+    peer_step();
     peer_acts(offset, false, false);
 }
 
@@ -269,7 +201,7 @@ const uint8_t *watch_read(const uint8_t *shared, uint64_t n)
 {
     (void)n;
     if (!off) {
-        step();
+        peer_step();
         peer_acts(0, false, false);
     }
     return shared;

@@ -1,15 +1,11 @@
 /* watched_atomics.h - put before every source of the core by the compiler's -include: the core's own atomics.h, with
- * each access to a shared word told to watch.h first, which may change the memory just before, as a peer could. */
+ * each access to a shared word told to watched.h first, which may change the memory just before, as a peer could. */
 #ifndef IPCR_TESTS_WATCHED_ATOMICS_H
 #define IPCR_TESTS_WATCHED_ATOMICS_H
 
 #include "atomics.h"
 
-/* Each returns the place that it was given. */
-const void *watch_load(const void *word, unsigned bytes);
-void *watch_store(void *word, unsigned bytes);
-const uint8_t *watch_read(const uint8_t *shared, uint64_t n);
-uint8_t *watch_write(uint8_t *shared, uint64_t n);
+#include "watched.h"
 
 /* A name is not expanded again inside its own expansion: these call the core's functions. */
 #define load_relaxed32(w) load_relaxed32(watch_load((w), 4))
@@ -24,5 +20,7 @@ uint8_t *watch_write(uint8_t *shared, uint64_t n);
 #define store_release64(w, v) store_release64(watch_store((w), 8), (v))
 #define copy_in(shared, src, n) copy_in(watch_write((shared), (n)), (src), (n))
 #define copy_out(dst, shared, n) copy_out((dst), watch_read((shared), (n)), (n))
+#define racy_write(shared, src, n) racy_write(watch_write((shared), (n)), (src), (n))
+#define racy_copy(dst, shared, n) racy_copy((dst), watch_read((shared), (n)), (n))
 
 #endif

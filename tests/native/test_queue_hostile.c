@@ -138,6 +138,30 @@ static void a_successor_does_not_take_over_nonsense(void)
     }
 }
 
+/* All words of a lane agree that it has had 2^63 messages: an id of the next one would be no id, but a status. */
+static void a_lane_that_has_come_further_than_any_can_is_not_taken_over(void)
+{
+    const uint64_t numbers[] = { UINT64_C(1) << 63, UINT64_C(1) << 62, UINT64_MAX - 100, UINT64_C(1) << 53 };
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        struct ipcr_queue *q = handle_on(queue_of(IPCR_KIND_QUEUE, 1, &plain, 0)), *next = handle_on(q->segment);
+        const uint64_t at = numbers[i] & ~UINT64_C(31);
+        put(q, 1);
+        check_gets(q, 1);
+        struct ipcr_lane *lane = q->own[0].lane;
+        struct ipcr_slot *last = ipcr_slot_at(lane, at - 1);
+        store_relaxed64(&lane->words->freed, at);
+        store_relaxed64(&lane->words->mark[0].freed, at);
+        store_relaxed64(&lane->words->head, at);
+        store_relaxed64(&last->sequence, at - 1);
+        store_relaxed64(&last->state, ipcr_state(ipcr_lap_at(lane, at - 1), IPCR_ACKED, 0, 1, IPCR_NO_TIME));
+        store_relaxed64(&ipcr_slot_at(lane, at)->state, 0);
+        ipcr_queue_close(q);
+        CHECK_IS(ipcr_queue_take_lane(next, true), IPCR_CORRUPT);
+        ipcr_queue_free(q);
+        finish_queue(next);
+    }
+}
+
 static void a_number_of_lanes_beyond_the_table_is_told(void)
 {
     const uint32_t nonsense[] = { 5, 1025, 1u << 31, UINT32_MAX };
@@ -331,6 +355,8 @@ int main(void)
     run("a message whose words contradict each other is not delivered",
         a_message_whose_words_contradict_each_other_is_not_delivered);
     run("a successor does not take over nonsense", a_successor_does_not_take_over_nonsense);
+    run("a lane that has come further than any can is not taken over",
+        a_lane_that_has_come_further_than_any_can_is_not_taken_over);
     run("a number of lanes beyond the table is told", a_number_of_lanes_beyond_the_table_is_told);
     run("a lane that is half in use is told, and keeps nobody awake",
         a_lane_that_is_half_in_use_is_told_and_keeps_nobody_awake);

@@ -1,5 +1,5 @@
-"""T15: a third process writes into the memory of a live channel while two others use all of its calls: no crash, no
-hang, and every error is one of ours (or what a garbage pickle makes the unpickler raise).
+"""T15: a third process writes into the memory of a live channel, or queue, while two others use all of its calls: no
+crash, no hang, and every error is one of ours (or what a garbage pickle makes the unpickler raise).
 
 What scribbling changes is random, so this proves that nothing was met in its time, not that there is nothing;
 tests/fuzz looks with more method, at the core alone.
@@ -20,16 +20,22 @@ SLOW_SECONDS = 30.0  # each way
 GRACE_SECONDS = 120.0  # for the last round; a talker that hangs says so earlier
 
 
-def scribble_for(seconds: float, directory: Path, seed: int, pure_cffi: bool) -> None:
+CHANNEL = ("tests.process.scribbled", "sender", "receiver")
+QUEUE = ("tests.process.scribbled_queues", "producer", "consumer")
+
+
+def scribble_for(
+    seconds: float, directory: Path, seed: int, pure_cffi: bool, cast: tuple[str, str, str] = CHANNEL
+) -> None:
     """Run the three, and look at what they met."""
     environment = os.environ | {"IPC_PURE_CFFI": "1" if pure_cffi else "0", "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-m", "tests.process.scribbled"]
+    command = [sys.executable, "-m", cast[0]]
     arguments = [str(directory), str(seconds), str(seed)]
     started = [
         subprocess.Popen(
             [*command, role, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        for role in ("sender", "receiver", "scribbler")
+        for role in (*cast[1:], "scribbler")
     ]
     try:
         said = [process.communicate(timeout=seconds + GRACE_SECONDS) for process in started]
@@ -54,10 +60,18 @@ def test_a_scribbler_causes_errors_but_no_crash_and_no_hang(ipc_dir: Path, pure_
     scribble_for(SLOW_SECONDS, ipc_dir, 1, pure_cffi)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("pure_cffi", [False, True], ids=["accelerated", "cffi"])
+def test_a_scribbler_over_a_queue_causes_errors_but_no_crash_and_no_hang(ipc_dir: Path, pure_cffi: bool) -> None:
+    scribble_for(SLOW_SECONDS, ipc_dir, 1, pure_cffi, QUEUE)
+
+
 @pytest.mark.stress
 def test_a_scribbler_causes_no_crash_for_as_long_as_is_asked(ipc_dir: Path) -> None:
     until = time.monotonic() + float(os.environ.get("IPC_STRESS_MINUTES", "1")) * 60 / 2  # not alone in its tier
     seed = 2
     while time.monotonic() < until:
-        scribble_for(min(60.0, until - time.monotonic()), ipc_dir, seed, seed % 2 == 1)
+        cast = QUEUE if seed % 4 < 2 else CHANNEL
+        scribble_for(min(60.0, until - time.monotonic()), ipc_dir, seed, seed % 2 == 1, cast)
         seed += 1

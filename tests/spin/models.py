@@ -1,7 +1,7 @@
 """Search the Spin models beside this file: all states of each correct one, and an error in each broken one.
 
-    python tests/spin/models.py           what `make spin` does, in about a minute
-    python tests/spin/models.py --deep    larger bounds, in a few minutes and about 4 GB
+    python tests/spin/models.py           what `make spin` does, in a few minutes
+    python tests/spin/models.py --deep    larger bounds, as far as 12 GB of memory go
 
 A broken variant (-DBROKEN=n, explained at the top of its model) is the same protocol with one thing left out; that Spin
 finds an error in it is what makes the zero of the correct one worth something.  Needs spin (Debian: `apt-get install
@@ -56,20 +56,28 @@ CORRECT = [
     Search("wake"),
     Search("wake", ASYMMETRIC),
     Search("takeover"),
-    Search("leases", ("MOST_COUNT=1",)),
+    Search("gates", ("ALL=2",)),
+    Search("gates", ("CONSUMERS=2", "TAKES=2")),
+    Search("gates", ("CONSUMERS=2", "SIGNALS=1")),
+    Search("gates", ("CONSUMERS=2", "ALL=2", "SHUT")),
+    Search("leases", ("DEATHS=1",)),
     Search("leases", ONE_EXPIRES),
 ]
 BROKEN = [
     *(Search("wake", (), number) for number in (1, 2, 3, 5)),
     *(Search("wake", ASYMMETRIC, number) for number in (3, 4, 6, 7)),
     *(Search("takeover", (), number) for number in range(1, 9)),
-    *(Search("leases", (), number) for number in (1, 4, 5, 6, 7, 8)),
-    *(Search("leases", ONE_EXPIRES, number) for number in (2, 3)),
+    *(Search("gates", ("SHUT",) if number == 7 else (), number) for number in range(1, 9)),
+    *(Search("leases", (), number) for number in (1, 4, 6, 7, 8)),
+    Search("leases", ("EXPIRY=1", "DEATHS=1"), 5),
+    *(Search("leases", ONE_EXPIRES, number) for number in (2, 3, 9, 10)),
 ]
 DEEP = [
     Search("wake", ("MESSAGES=8", "SLOTS=2")),
     Search("wake", (*ASYMMETRIC, "MESSAGES=8", "SLOTS=2")),
     Search("takeover", ("TAKERS=4",)),
+    Search("gates"),
+    Search("gates", ("ALL=2", "SHUT")),
     Search("leases"),
     Search("leases", ("EXPIRY=1", "DEATHS=1")),
 ]

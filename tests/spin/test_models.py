@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.spin import models
 
 REASON = models.what_is_missing()
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(REASON is not None, reason=f"the Spin models were not searched: {REASON}"),
-]
+pytestmark = pytest.mark.skipif(REASON is not None, reason=f"the Spin models were not searched: {REASON}")
+
+LARGE = {"gates", "leases"}  # millions of states: `make spin`, and so `make prove`, searches them
 
 
-@pytest.mark.parametrize("search", models.CORRECT, ids=str)
+def searches(some: list[models.Search]) -> list[Any]:
+    return [
+        pytest.param(one, id=str(one), marks=pytest.mark.stress if one.model in LARGE else pytest.mark.slow)
+        for one in some
+    ]
+
+
+@pytest.mark.parametrize("search", searches(models.CORRECT))
 def test_no_state_of_the_protocol_breaks_a_promise(search: models.Search) -> None:
     found = models.search(search)
     assert found.errors == 0, found.first
@@ -22,7 +30,7 @@ def test_no_state_of_the_protocol_breaks_a_promise(search: models.Search) -> Non
     assert found.states > 1000
 
 
-@pytest.mark.parametrize("search", models.BROKEN, ids=str)
+@pytest.mark.parametrize("search", searches(models.BROKEN))
 def test_what_is_left_out_is_missed(search: models.Search) -> None:
     found = models.search(search)
     assert found.errors > 0

@@ -130,7 +130,7 @@ def test_every_question_is_in_the_list_of_all() -> None:
     modules = [importlib.import_module(f"benchmarks.{name}") for name in names]
     questions = {module.NAME for module in modules if hasattr(module, "NAME")}
     assert {module.NAME for module in run.QUESTIONS} == questions
-    assert {"throughput", "batches", "latency", "arrays", "queues", "imports", "floor"} == questions
+    assert {"throughput", "batches", "latency", "arrays", "queues", "taking", "imports", "floor"} == questions
 
 
 @pytest.mark.parametrize("asked", [throughput, batches, latency, arrays])

@@ -208,6 +208,18 @@ def test_imports_are_timed_in_milliseconds_beside_those_of_multiprocessing() -> 
     assert ratios(answers) == [("import ipc / import multiprocessing.queues", "import_ms")]
 
 
+def test_taking_is_timed_in_nanoseconds_at_least_once_beside_at_most_once() -> None:
+    (answers,) = results("benchmarks.taking")["questions"]
+    assert [(row["case"], row["peer"], row["error"]) for row in answers["results"]] == [
+        (case, key, None) for case in ("tuple", "64 B") for key in ("ours", "plain")
+    ]
+    for row in answers["results"]:
+        assert row["metrics"]["ns_per_message"]["min"] > 0
+        assert row["counts"] == [1000]
+    assert answers["more_is_better"] is False
+    assert len(ratios(answers)) == 2
+
+
 @pytest.mark.skipif(NO_COMPILER, reason="no C compiler")
 def test_the_floor_compiles_and_compares_our_core_with_a_plain_queue() -> None:
     (answers,) = results("benchmarks.floor")["questions"]
