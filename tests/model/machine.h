@@ -166,7 +166,7 @@ int ipcr_try_read(struct ipcr_ring_reader *r, void *dst, uint64_t room, uint64_t
     X(queue_lease_many) X(lease_ack) X(lease_nack) X(lease_extend) X(lease_bury) X(lease_keep) X(lease_requeue)          \
     X(queue_next_kept) X(queue_wait_for_message) X(queue_purge) X(queue_outcome) X(queue_wait_for_outcome)             \
     X(queue_depth) X(queue_is_full) X(queue_task_done) X(queue_all_finished) X(queue_wait_for_finish) X(queue_shut)    \
-    X(queue_stats) X(queue_stats_of_file) X(queue_repair)
+    X(queue_finish_many) X(queue_stats) X(queue_stats_of_file) X(queue_repair)
 #define MODEL_CALL(name) __typeof__(ipcr_##name) *name;
 struct core {
     MODEL_CALLS(MODEL_CALL)

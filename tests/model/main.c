@@ -5,8 +5,11 @@
  */
 #include "stage.h"
 
+#include <fnmatch.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -44,10 +47,12 @@ static int by_name(const void *a, const void *b)
 static noreturn void usage(void)
 {
     puts("explorer CORE.so [--schedules N] [--minutes M] [--seed N] [--jobs N] [--growing] [--scenario NAME]...\n"
-         "         [--replay RECORD]\n\n"
+         "         [--except NAME]... [--replay RECORD]\n\n"
          "  --schedules   of each scenario, half of them depth first, half at random (100000)\n"
          "  --minutes     go on at random for so long in all\n"
          "  --jobs        as so many processes, each with its share of the scenarios (1)\n"
+         "  --scenario    only this one; NAME may be a pattern, as of the shell\n"
+         "  --except      not this one\n"
          "  --growing     all scenarios with few schedules first, then again with more, up to --schedules\n");
     for (int i = 0; i < scenarios; i++)
         printf("  %-26s %s\n", all[i].name, all[i].says);
@@ -57,8 +62,8 @@ static noreturn void usage(void)
 static struct {
     uint64_t schedules, seed;
     double minutes;
-    const char *only[MOST], *record;
-    int onlys, jobs;
+    const char *only[MOST], *except[MOST], *record;
+    int onlys, excepts, jobs;
     bool growing;
 } wanted = { .schedules = 100000, .seed = 1, .jobs = 1 };
 static uint64_t *totals; /* of the jobs */
@@ -77,6 +82,8 @@ static void read_arguments(int argc, char **argv)
             wanted.seed = strtoull(argv[++i], NULL, 10);
         else if (strcmp(argv[i], "--scenario") == 0 && has_value && wanted.onlys < MOST)
             wanted.only[wanted.onlys++] = argv[++i];
+        else if (strcmp(argv[i], "--except") == 0 && has_value && wanted.excepts < MOST)
+            wanted.except[wanted.excepts++] = argv[++i];
         else if (strcmp(argv[i], "--replay") == 0 && has_value)
             wanted.record = argv[++i];
         else if (strcmp(argv[i], "--growing") == 0)
@@ -86,23 +93,41 @@ static void read_arguments(int argc, char **argv)
     }
 }
 
+static bool is_one_of(const char *name, const char *const *patterns, int n)
+{
+    bool found = false;
+    for (int i = 0; i < n; i++)
+        found = found || fnmatch(patterns[i], name, 0) == 0;
+    return found;
+}
+
+static int matching(const char *pattern)
+{
+    int n = 0;
+    for (int i = 0; i < scenarios; i++)
+        n += is_one_of(all[i].name, &pattern, 1);
+    return n;
+}
+
 /* What was asked for comes first in the list. */
 static int choose_scenarios(void)
 {
     int chosen = 0;
-    for (int i = 0; wanted.onlys > 0 && i < scenarios; i++)
-        for (int j = 0; j < wanted.onlys; j++)
-            if (strcmp(all[i].name, wanted.only[j]) == 0) {
-                const struct scenario found = all[i];
-                all[i] = all[chosen];
-                all[chosen++] = found;
-                break;
-            }
-    if (chosen != wanted.onlys || (wanted.record != NULL && chosen != 1)) {
+    bool sound = true;
+    for (int i = 0; i < wanted.onlys; i++)
+        sound = sound && matching(wanted.only[i]) > 0;
+    for (int i = 0; i < scenarios; i++)
+        if ((wanted.onlys == 0 || is_one_of(all[i].name, wanted.only, wanted.onlys)) &&
+            !is_one_of(all[i].name, wanted.except, wanted.excepts)) {
+            const struct scenario found = all[i];
+            all[i] = all[chosen];
+            all[chosen++] = found;
+        }
+    if (!sound || chosen == 0 || (wanted.record != NULL && chosen != 1)) {
         puts("no such scenario, or several where one is needed; without arguments they are listed");
         exit(2);
     }
-    return wanted.onlys > 0 ? chosen : scenarios;
+    return chosen;
 }
 
 static void say(const struct scenario *scenario, enum verdict verdict, const struct result *result, double took)
@@ -155,6 +180,7 @@ static int explore_share(int chosen, int job)
 static noreturn void be_job(const char *core, int chosen, int job)
 {
     static char lines[1 << 20]; /* a trace stays in one piece */
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* whoever stops the explorer stops its jobs */
     setvbuf(stdout, lines, _IOFBF, sizeof lines);
     model_kernel_start();
     model_processes_start(core);

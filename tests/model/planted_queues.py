@@ -62,8 +62,8 @@ QUEUES = (
         "queue-never-empty",
         Change(
             "native/taking.c",
-            "        if (!something_came(q, &s))\n",
-            "        if (out != NULL)\n",
+            "        if (!something_came(q, &s) && (fully || s.returns == 0))\n",
+            "        if (!something_came(q, &s) || out != NULL)\n",
         ),
     ),
     Planted.explored(
@@ -72,8 +72,8 @@ QUEUES = (
         "queue-new-lane",
         Change(
             "native/taking.c",
-            "load_acquire32(&q->header->lanes_high) != s->lanes || load_acquire64",
-            "load_acquire64",
+            "    if (load_acquire32(&q->header->lanes_high) != s->lanes)\n        return true;\n",
+            "",
         ),
     ),
     Planted.explored(
@@ -82,8 +82,8 @@ QUEUES = (
         "queue-comes-back",
         Change(
             "native/taking.c",
-            "load_acquire32(&q->header->lanes_high) != s->lanes || load_acquire64(&q->header->returns) != s->returns)",
-            "load_acquire32(&q->header->lanes_high) != s->lanes)",
+            "    if (load_acquire64(&q->header->returns) != s->returns)\n        return true;\n",
+            "",
         ),
     ),
     Planted.explored(
@@ -139,7 +139,8 @@ QUEUES = (
         Change(
             "native/repair.c",
             "    ipcr_lower_hint(&q->segment->lane[lane].words->take, sequence);\n    ipcr_gate",
-            "    ipcr_gate",
+            "    if (sequence == 0)\n"
+            "        ipcr_lower_hint(&q->segment->lane[lane].words->take, sequence);\n    ipcr_gate",
         ),
     ),
     Planted.explored(
@@ -155,7 +156,7 @@ QUEUES = (
     Planted.explored(
         "buried-unlocked",
         "a dead consumer's number is given free without its lock byte: it may be another's by then",
-        "queue-number-again",
+        "queue-buried-again",
         Change(
             "native/repair.c",
             "    int rc = take_number(q, holder, &hold);\n"
@@ -302,8 +303,9 @@ QUEUES = (
     ),
     Planted.explored(
         "stats-in-order",
-        "an observer looks how far a lane has come, and then at what was freed (this one was ours)",
+        "an observer looks how far a lane has come, and then, once only, at what was freed (this one was ours)",
         "queue-stats",
+        Change("native/queue_stats.c", "LOOKS = 10 };", "LOOKS = 1 };"),
         Change(
             "native/queue_stats.c",
             "    uint64_t at = freed_totals(l, out), freed_since;\n"

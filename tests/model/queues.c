@@ -55,12 +55,13 @@ void begin_record(void) { record = of_set_up; }
 
 uint32_t count_of(uint32_t bits) { return (uint32_t)__builtin_popcount(bits); }
 
-static void must_be_new(uint64_t number, const uint32_t *newest_before)
+/* done: what others were done with; a lease that may run out may be lost to them before the call returns. */
+static void must_be_new(uint64_t number, const uint32_t *newest_before, uint32_t done)
 {
     MUST(number < MOST_NUMBERS);
     const uint32_t bit = 1u << number, producer = number >= SECOND_PRODUCER;
     MUST((record.begun & bit) != 0); /* no invention */
-    if ((record.done & bit) != 0)
+    if ((done & bit) != 0)
         model_fail("message %d is delivered, and somebody is done with it", (int)number);
     if (!record.comes_back) {
         if ((record.taken & bit) != 0)
@@ -152,7 +153,7 @@ int try_get(uint64_t *number)
         return rc;
     *number = number_of(&l);
     MUST(l.length == message_length && is_message(bytes, *number, l.length));
-    must_be_new(*number, newest);
+    must_be_new(*number, newest, record.done);
     record.done |= 1u << *number;
     return rc;
 }
@@ -170,7 +171,7 @@ int get(uint64_t *number)
 
 int try_lease(uint64_t lease_ns, struct ipcr_lease *out)
 {
-    const uint32_t newest[2] = { record.newest[0], record.newest[1] };
+    const uint32_t newest[2] = { record.newest[0], record.newest[1] }, done = record.done;
     char bytes[64];
     int rc = core()->queue_lease(queue(), lease_ns, out);
     if (rc != IPCR_OK)
@@ -183,7 +184,7 @@ int try_lease(uint64_t lease_ns, struct ipcr_lease *out)
     }
     if (out->length != message_length || !is_message(bytes, number_of(out), out->length))
         model_fail("message %d: its bytes are another's", (int)number_of(out));
-    must_be_new(number_of(out), newest);
+    must_be_new(number_of(out), newest, lease_ns == 0 ? record.done : done);
     return IPCR_OK;
 }
 
@@ -272,6 +273,7 @@ void look_at_stats(struct ipcr_lane_stats *out)
         out->ready += lanes[i].ready;
         out->leased += lanes[i].leased;
         out->kept += lanes[i].kept;
+        out->bytes += lanes[i].bytes;
     }
 }
 
@@ -282,6 +284,8 @@ void must_be_all_done(void)
     if (sum.ready + sum.leased + sum.kept != 0)
         model_fail("%d messages are ready, %d leased and %d kept, and nobody comes for them", (int)sum.ready,
                    (int)sum.leased, (int)sum.kept);
+    sum.put -= record.before;
+    sum.acknowledged -= record.before;
     MUST(sum.put >= count_of(record.put) && sum.put <= count_of(record.begun));
     MUST(sum.acknowledged + sum.dead == sum.put && sum.put >= count_of(record.done));
 }

@@ -56,6 +56,7 @@ struct record {
     uint32_t begun, put, taken, done; /* a bit for each number: put() begun, returned; delivered; done with */
     uint32_t deliveries[MOST_NUMBERS];
     uint32_t newest[2]; /* of each producer, the number after the last one delivered */
+    uint32_t before;    /* messages put, and done with, before there was a record */
     bool comes_back; /* messages may be delivered again, if nobody is done with them */
 };
 extern struct record record;

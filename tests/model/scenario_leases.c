@@ -238,6 +238,27 @@ static void perform_recycled(void)
     model_start(THIRD, 2, put_another);
 }
 
+static void put_in_pieces(void)
+{
+    const char *bytes = message(2, 16);
+    const struct ipcr_piece piece = { .data = bytes, .length = 16 };
+    struct ipcr_put it = { .info = IPCR_INFO(2, IPCR_BYTES) };
+    int rc;
+    record.begun |= 1u << 2;
+    while ((rc = core()->queue_put_pieces(queue(), &piece, 1, &it)) == IPCR_FULL)
+        MUST(core()->queue_wait_for_room(queue(), 16, IPCR_FOREVER) == IPCR_OK);
+    MUST(rc == IPCR_OK);
+    record.put |= 1u << 2;
+}
+
+static void perform_recycled_in_pieces(void)
+{
+    begin_record();
+    model_start(FIRST, 0, copy_and_ack);
+    model_start(SECOND, 1, work_off_after_the_end);
+    model_start(THIRD, 2, put_in_pieces);
+}
+
 /* The producer frees the memory, writes nothing, because there is too little of it, and goes; another one writes. */
 static void free_and_go(void)
 {
@@ -293,6 +314,7 @@ static const struct scenario scenarios[] = {
     { LEASES("extend", "An extended lease is not taken away.", one_runs_out, perform_extend), .patience_ns = SLICES },
     { LEASES("recycled", "A late holder never takes another message's bytes for its own.", copied_late_alone,
              perform_recycled) },
+    { LEASES("recycled-pieces", "The same where they come in pieces.", copied_late_alone, perform_recycled_in_pieces) },
     { .name = "lease-recycled-adopted", .says = "The same where another producer wrote them than the one who freed.",
       .set_up = copied_late_beside_another, .perform = perform_recycled_by_another, .patience_ns = SLICES },
 };

@@ -282,6 +282,55 @@ static void perform_repairer_dies(void)
     model_fibers[THIRD].mortal = true;
 }
 
+/* Or whoever buries dies, and a third one, who has no number yet, gets that of the first. */
+static void one_is_dead_and_one_new(void)
+{
+    act_as(1);
+    make_queue(1, &(struct ipcr_queue_options){ .slots = 2 });
+    (void)put(0);
+    (void)put(1);
+    MUST(try_lease(0, &held[0]) == IPCR_OK && try_lease(0, &held[1]) == IPCR_OK);
+    act_as(2);
+    join_queue();
+    take_number();
+    act_as(0);
+    join_queue();
+    record.comes_back = true;
+    keep_record();
+}
+
+static void work_off_later(void)
+{
+    model_block(NULL, model_now + SLICE_NS + SLICE_NS / 2); /* the death has been noticed by then */
+    work_off();
+}
+
+static void perform_burier_dies(void)
+{
+    begin_record();
+    model_start(FIRST, 1, die_at_once);
+    model_start(SECOND, 2, work_off);
+    model_start(THIRD, 0, work_off_later);
+    model_fibers[SECOND].mortal = true;
+}
+
+static void look_as_the_new_one(void)
+{
+    act_as(0);
+    must_be_all_done();
+}
+
+/* Or the new one has that number, and messages of its own, before the burial is over. */
+static void bury(void) { MUST(core()->queue_repair(queue(), model_now) == IPCR_OK); }
+
+static void perform_buried_again(void)
+{
+    begin_record();
+    model_start(FIRST, 1, die_at_once);
+    model_start(SECOND, 2, bury);
+    model_start(THIRD, 0, work_off);
+}
+
 #define SLICES (3 * SLICE_NS)
 #define DEATHS(name_, says_, set_up_, perform_)                                                                          \
     .name = "queue-" name_, .says = (says_), .set_up = (set_up_), .perform = (perform_), .look = look, .deaths = 1,      \
@@ -301,5 +350,11 @@ static const struct scenario scenarios[] = {
     { DEATHS("nacker-dies", "Who dies giving back a message leaves it to be found.", eight_held, perform_nacker_dies) },
     { DEATHS("holder-lives", "What a live holder has stays its own.", eight_held, perform_holder_lives) },
     { DEATHS("repairer-dies", "Who dies repairing leaves it to others.", one_is_dead, perform_repairer_dies) },
+    { .name = "queue-buried-again", .says = "Who got a dead one's number keeps what it holds, also if the dead one is buried late.",
+      .set_up = one_is_dead_and_one_new, .perform = perform_buried_again, .look = look_as_the_new_one,
+      .patience_ns = SLICES },
+    { .name = "queue-burier-dies", .says = "The same where the next one gets the number of the first dead one.",
+      .set_up = one_is_dead_and_one_new, .perform = perform_burier_dies, .look = look_as_the_new_one, .deaths = 1,
+      .patience_ns = SLICES },
 };
 ADD_SCENARIOS(scenarios)

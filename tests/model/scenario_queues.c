@@ -5,7 +5,7 @@
  */
 #include "queues.h"
 
-enum { FIRST = 1, SECOND = 2, THIRD = 3, FOURTH = 4 };
+enum { FIRST = 1, SECOND = 2, THIRD = 3, FOURTH = 4, BEFORE = 0 };
 
 static void get_some(int n)
 {
@@ -50,6 +50,15 @@ static void set_up_slots(uint64_t slots)
         join_queue();
         take_number();
     }
+    for (uint64_t i = 0; i < 2 * slots; i++) { /* no slot is unused, and each has had other laps */
+        uint64_t number;
+        act_as(0);
+        (void)put(BEFORE);
+        act_as(1);
+        MUST(try_get(&number) == IPCR_OK);
+        record = (struct record){ .before = record.before + 1 };
+    }
+    keep_record();
 }
 
 static void two_slots(void) { set_up_slots(2); }

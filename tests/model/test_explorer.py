@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.model.mutants import reviewed
+from tests.model.mutants import KILLERS, SURVIVORS, in_order, listed, reviewed
 from tests.model.mutations import modelled, mutants_of
 from tests.model.plant import Change
 from tests.model.planted import TABLE, copy_of_the_sources
@@ -146,3 +148,48 @@ def test_each_mutant_has_a_name_of_its_own_and_each_reviewed_one_exists() -> Non
     assert len(keys) == len(set(keys))
     assert reviewed().keys() <= set(keys)
     assert all(len(reason) > 20 for reason in reviewed().values())
+    assert listed(KILLERS).keys() <= set(keys) - reviewed().keys()
+    for path in (KILLERS, SURVIVORS):
+        lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+        assert len(lines) == len(listed(path))
+
+
+def test_a_sample_of_mutants_is_the_same_for_the_same_seed_recent_ones_first_and_reviewed_ones_last() -> None:
+    mutants = [mutant for path in modelled() for mutant in mutants_of(path)]
+    recent = {path: set(range(1, 100)) for path in modelled()}
+    ordered = in_order(mutants, recent, 7)
+    assert ordered == in_order(mutants[::-1], recent, 7)
+    assert ordered != in_order(mutants, recent, 8)
+    parts = [(mutant.key in reviewed(), mutant.line >= 100) for mutant in ordered]
+    assert parts == sorted(parts)
+    assert {mutant.key for mutant in ordered} == {mutant.key for mutant in mutants}
+
+
+def sample(where: Path, *arguments: str, **environment: str) -> str:
+    """What mutants.py says in another checkout, where it must succeed."""
+    command = [sys.executable, "-m", "tests.model.mutants", "--explorer", str(EXPLORER), "--commits", "20", *arguments]
+    env = {**os.environ, **environment}
+    done = subprocess.run(command, cwd=where, env=env, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (ROOT / ".git").exists() or shutil.which("git") is None, reason="not a clone, or no git here")
+def test_in_a_clone_without_history_as_many_mutants_are_tested_as_there_is_time_for(tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", "--depth", "1", ROOT.as_uri(), str(clone)], check=True)
+    said = sample(clone, "--minutes", "0.3")
+    found = re.search(r"^(\d+) of (\d+) tested", said, re.MULTILINE)
+    assert found is not None, said
+    tested, every = int(found.group(1)), int(found.group(2))
+    assert re.search(rf"^{every} mutants of \d+ files, in the order of --seed \d+$", said, re.MULTILINE)
+    assert tested == len(re.findall(r"^(?:killed|excused|no mutant) ", said, re.MULTILINE))
+    assert f"time was up for {every - tested}" in said
+
+
+def test_where_there_is_no_history_at_all_every_mutant_counts_as_recent(tmp_path: Path) -> None:
+    tree = copy_of_the_sources(tmp_path)
+    said = sample(tree, "--list", GIT_DIR=str(tmp_path / "none")).splitlines()
+    assert said[0].startswith("no history here")
+    assert len(said) == 1 + sum(len(mutants_of(path)) for path in modelled())
