@@ -77,7 +77,6 @@ check-core: # one after the other, beside check-python
 	@$(MAKE) --no-print-directory asan
 	@$(MAKE) --no-print-directory tsan
 	@$(MAKE) --no-print-directory model JOBS=1 SCHEDULES=20000
-	@$(MAKE) --no-print-directory mutants ARGS="--commits 20 --minutes 3"
 	@$(MAKE) --no-print-directory hostile
 	@$(MAKE) --no-print-directory wakes SECONDS=30
 
