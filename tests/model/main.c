@@ -124,7 +124,7 @@ static int choose_scenarios(void)
             all[chosen++] = found;
         }
     if (!sound || chosen == 0 || (wanted.record != NULL && chosen != 1)) {
-        puts("no such scenario, or several where one is needed; without arguments they are listed");
+        puts("no such scenario, or several where one is needed; `explorer` alone, without a core, lists them");
         exit(2);
     }
     return chosen;
