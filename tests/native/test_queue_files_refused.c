@@ -213,15 +213,18 @@ static void a_stamp_in_the_future_and_a_number_beyond_the_holders_are_only_odd(v
 int main(void)
 {
     check_begin();
-#define RUN(test) run(#test, test)
-    RUN(what_is_no_file_or_no_segment_is_refused_by_name);
-    RUN(a_file_that_cannot_be_mapped_is_an_error);
-    RUN(a_ring_is_no_queue);
-    RUN(a_file_that_others_may_open_is_not_believed);
-    RUN(a_file_that_was_cut_short_is_refused_wherever_it_ends);
-    RUN(a_word_of_the_header_that_makes_no_sense_is_refused_by_name);
-    RUN(a_lane_whose_slots_contradict_it_is_told_outside_and_inside);
-    RUN(hints_and_marks_of_nonsense_hold_nobody_up_and_hide_no_message);
-    RUN(a_stamp_in_the_future_and_a_number_beyond_the_holders_are_only_odd);
+    run("what is no file or no segment is refused by name", what_is_no_file_or_no_segment_is_refused_by_name);
+    run("a file that cannot be mapped is an error", a_file_that_cannot_be_mapped_is_an_error);
+    run("a ring is no queue", a_ring_is_no_queue);
+    run("a file that others may open is not believed", a_file_that_others_may_open_is_not_believed);
+    run("a file that was cut short is refused wherever it ends", a_file_that_was_cut_short_is_refused_wherever_it_ends);
+    run("a word of the header that makes no sense is refused by name",
+        a_word_of_the_header_that_makes_no_sense_is_refused_by_name);
+    run("a lane whose slots contradict it is told outside and inside",
+        a_lane_whose_slots_contradict_it_is_told_outside_and_inside);
+    run("hints and marks of nonsense hold nobody up and hide no message",
+        hints_and_marks_of_nonsense_hold_nobody_up_and_hide_no_message);
+    run("a stamp in the future and a number beyond the holders are only odd",
+        a_stamp_in_the_future_and_a_number_beyond_the_holders_are_only_odd);
     return check_finish();
 }
