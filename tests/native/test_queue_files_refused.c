@@ -1,7 +1,7 @@
 /* test_queue_files_refused.c - what ipcr_queue_stats_of_file says to files that are no queues, and to damaged queues.
  *
- * One word is damaged at a time, as another program of the same user could; each has its name for the refusal, nothing is
- * touched outside of the mapping (under AddressSanitizer), and once the word is whole again so is the queue.
+ * One word is damaged at a time, as another program of the same user could; each has its name for the refusal, nothing
+ * is touched outside of the mapping (under AddressSanitizer), and once the word is whole again so is the queue.
  */
 #include "queues.h"
 

@@ -26,7 +26,11 @@ static void put_of(struct ipcr_queue *q, uint64_t number, uint64_t length, enum 
     CHECK(ipcr_queue_put_one(q, (const char *)message, length, IPCR_INFO(number, encoding), 0) >= 0);
 }
 
-static uint64_t length_of(int64_t result) { return (uint64_t)result & ((UINT64_C(1) << IPCR_RESULT_ENCODING_SHIFT) - 1); }
+static uint64_t length_of(int64_t result)
+{
+    return (uint64_t)result & ((UINT64_C(1) << IPCR_RESULT_ENCODING_SHIFT) - 1);
+}
+
 static uint64_t encoding_of(int64_t result) { return ((uint64_t)result >> IPCR_RESULT_ENCODING_SHIFT) & 0xff; }
 static uint64_t skew_of(int64_t result) { return (((uint64_t)result >> IPCR_RESULT_SKEW_SHIFT) & 0x3f) * 8; }
 

@@ -220,7 +220,7 @@ static void kept_messages_are_walked_through_by_id_and_requeued_only_by_a_lease_
     finish_queue(q);
 }
 
-/* --- puts beside a shutdown ------------------------------------------------------------------------------------------ */
+/* --- puts beside a shutdown --------------------------------------------------------------------------------------- */
 
 static void *put_until_it_is_shut(void *arg)
 {

@@ -1,12 +1,11 @@
 /* test_queue_stats_of_file.c - a queue's numbers, read from its file by somebody who takes no part in it.
  *
- * What the file says is compared with what the segment says, and both with what was done.  Files that are no queues, and
- * queues whose words were damaged, are refused by name.  Numbers of a lane that moves meanwhile: the last test.
+ * What the file says is compared with what the segment says, and both with what was done.  Files that are no queues:
+ * test_queue_files_refused.c.  Numbers of a lane that moves meanwhile: the last test.
  */
 #include "queues.h"
 
 #include <pthread.h>
-#include <stddef.h>
 
 enum { LANES = 4, SLOTS = 32 };
 
@@ -33,7 +32,9 @@ static void check_sums(const struct ipcr_lane_stats *l)
 
 static void a_file_says_what_its_segment_says_and_both_what_was_done(void)
 {
-    const struct ipcr_queue_options two = { .slots = SLOTS, .max_deliveries = 2, .maxsize = 20, .lease_ns = SECONDS(9) };
+    const struct ipcr_queue_options two = {
+        .slots = SLOTS, .max_deliveries = 2, .maxsize = 20, .lease_ns = SECONDS(9),
+    };
     struct ipcr_queue *q = handle_on(reliable(&two)), *p = handle_on(q->segment);
     struct view outside, inside;
     put_with(q, 0, 100, 0, NULL); /* acknowledged */
