@@ -62,8 +62,8 @@ QUEUES = (
         "queue-never-empty",
         Change(
             "native/taking.c",
-            "        if (!something_came(q, &s))\n",
-            "        if (out != NULL)\n",
+            "        if (!something_came(q, &s) && ",
+            "        if ((pass >= 0 || !something_came(q, &s)) && ",
         ),
     ),
     Planted.explored(
@@ -72,8 +72,8 @@ QUEUES = (
         "queue-new-lane",
         Change(
             "native/taking.c",
-            "load_acquire32(&q->header->lanes_high) != s->lanes || load_acquire64",
-            "load_acquire64",
+            "    if (load_acquire32(&q->header->lanes_high) != s->lanes)\n        return true;\n",
+            "",
         ),
     ),
     Planted.explored(
@@ -82,8 +82,8 @@ QUEUES = (
         "queue-comes-back",
         Change(
             "native/taking.c",
-            "load_acquire32(&q->header->lanes_high) != s->lanes || load_acquire64(&q->header->returns) != s->returns)",
-            "load_acquire32(&q->header->lanes_high) != s->lanes)",
+            "    if (load_acquire64(&q->header->returns) != s->returns)\n        return true;\n",
+            "",
         ),
     ),
     Planted.explored(
@@ -135,11 +135,11 @@ QUEUES = (
     Planted.explored(
         "hint-not-lowered",
         "who gives a message back below the hint leaves the hint",
-        "queue-raised-hint-sleep",
+        "queue-raised-before-sleep",
         Change(
             "native/repair.c",
             "    ipcr_lower_hint(&q->segment->lane[lane].words->take, sequence);\n    ipcr_gate",
-            "    ipcr_gate",
+            "    (void)lane, (void)sequence;\n    ipcr_gate",
         ),
     ),
     Planted.explored(
