@@ -506,8 +506,6 @@ class Queue(QueueHandle, Generic[_T]):
 
     def close(self) -> None:
         """No more messages from this handle: what put() left to the feeder still goes, then it ends."""
-        if self._closed_because:
-            return
         with self._feeding:
             if self._closed_because:
                 return
