@@ -645,7 +645,7 @@ class ReliableQueue(QueueHandle, Generic[_T]):
             return self._get(0)
         except Empty:
             raise errors.LeaseLostError(
-                f"{self}: the lease on message {lost.id} was over before it was copied, and others may have the message; "
+                f"{self}: the lease on message {lost.id} was over before it was copied, and others may have it; "
                 "a longer lease= keeps it"
             ) from None
 
