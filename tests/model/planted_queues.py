@@ -135,7 +135,7 @@ QUEUES = (
     Planted.explored(
         "hint-not-lowered",
         "who gives a message back below the hint leaves the hint",
-        "queue-raised-hint-sleep",
+        "queue-raised-before-sleep",
         Change(
             "native/repair.c",
             "    ipcr_lower_hint(&q->segment->lane[lane].words->take, sequence);\n    ipcr_gate",
