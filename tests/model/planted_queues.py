@@ -266,8 +266,8 @@ QUEUES = (
         "queue-maxsize-exact",
         Change(
             "native/queue_counts.c",
-            "    return sum.left >= maxsize;\n",
-            "    return sum.left > maxsize;\n",
+            "        if (again.left < maxsize)\n",
+            "        if (again.left <= maxsize)\n",
         ),
     ),
     Planted.explored(
