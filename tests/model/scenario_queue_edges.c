@@ -272,14 +272,15 @@ static void two_hold_four(void)
 
 static void nack_third(void) { MUST(nack(&held[2]) == IPCR_OK); }
 static void nack_seventh(void) { MUST(nack(&held[6]) == IPCR_OK); }
-static void work_off_two(void) { work_off_some(2); }
+static void work_off_one(void) { work_off_some(1); }
 
 static void perform_two_nack(void)
 {
     begin_record();
     model_start(FIRST, 0, nack_third);
     model_start(SECOND, 2, nack_seventh);
-    model_start(THIRD, 1, work_off_two);
+    model_start(THIRD, 1, work_off_one); /* two sleep, and may have to wake each other */
+    model_start(FOURTH, 1, work_off_one);
 }
 
 #define EDGE(name_, says_, set_up_, perform_, look_)                                                                     \
