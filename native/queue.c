@@ -213,6 +213,8 @@ static bool take_back(struct ipcr_queue *q, uint64_t id)
     const uint64_t sequence = id / q->segment->lanes;
     const struct ipcr_lane *l = &q->segment->lane[lane];
     const uint64_t ready = ipcr_state(ipcr_lap_at(l, sequence), IPCR_READY, 0, 0, IPCR_NO_TIME);
+    if (load_acquire32(&l->mapped) == 0) /* numbers that began near 2^64, as garbage may say, lead to another lane */
+        return false;
     if (!ipcr_finish(ipcr_slot_at(l, sequence), ready, IPCR_DEAD))
         return false;
     ipcr_queue_tell_done(q, lane, sequence);

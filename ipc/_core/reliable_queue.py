@@ -451,7 +451,7 @@ class ReliableQueue(QueueHandle, Generic[_T]):
         """Whether some were free all the while: their leases ran out, or an end was cut short by a signal's handler."""
         over = [
             hand
-            for hand, lease in self._hands.items()
+            for hand, lease in list(self._hands.items())  # other threads take and end theirs meanwhile
             if lease is not None and not lib.ipcr_lease_is_held(self._handle, lease)
         ]
         for hand in over:

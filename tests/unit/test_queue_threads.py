@@ -54,6 +54,8 @@ def test_many_put_and_many_get_and_each_message_comes_once(name: str, kind: str,
                 own.put((which, number))
             if not shared:
                 own.close()
+                if isinstance(own, ipc.Queue):
+                    own.join_thread()  # or what it still has to send comes behind the last word
 
         def get(_: int) -> list[Any]:
             own = q if shared else attach(q)
