@@ -338,6 +338,7 @@ hostile-planted: build/fuzz/corpus build/fuzz/queues/corpus $(VENV)/have-dev ## 
 FAILING := open fcntl fstat lstat stat fchmod memfd_create posix_fallocate linkat renameat2 unlink getrandom syscall mmap \
            madvise sched_getaffinity pthread_create malloc calloc aligned_alloc _exit
 build/%/test_failing_calls: private STRICT += $(FAILING:%=-Wl,--wrap=%)
+build/%/test_queue_never_full: private STRICT += -Wl,--wrap=ipcr_lane_bounds
 
 closes: build/asan/test_close_races ## R41: close against everything, CLOSES=100000 times, under AddressSanitizer
 	@IPC_CLOSES=$(or $(CLOSES),100000) build/asan/test_close_races

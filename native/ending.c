@@ -163,7 +163,8 @@ int ipcr_lease_requeue(struct ipcr_queue *q, const struct ipcr_lease *l)
         return leave(q, IPCR_LEASE_LOST); /* not ours, or not for as long as it takes to write the next two words */
     store_relaxed32(&slot->forgiven, ipcr_deliveries_of(l->held));
     store_relaxed64(&slot->expires, 0);
-    if (!ipcr_change(slot, l->held, ipcr_with(l->held, IPCR_READY, 0, ipcr_deliveries_of(l->held), IPCR_NO_TIME)))
+    if (!ipcr_change(slot, l->held,
+                     ipcr_with(l->held, IPCR_READY, IPCR_REQUEUED, ipcr_deliveries_of(l->held), IPCR_NO_TIME)))
         return leave(q, IPCR_LEASE_LOST);
     ipcr_queue_tell_returned(q, l->lane, l->sequence);
     return leave(q, IPCR_OK);

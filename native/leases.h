@@ -47,7 +47,7 @@ static inline bool ipcr_is_done(uint64_t state)
     return phase == IPCR_ACKED || phase == IPCR_DEAD;
 }
 
-/* --- time: 24 bits in units of 100 ms, compared by half of their range (9 days) -------------------------------- */
+/* --- time: 24 bits in units of 100 ms, of which a quarter (4.8 days) may lie ahead -------------------------------- */
 
 /* The unit in which, or after which, `ns` lies: a lease never ends early. */
 static inline uint32_t ipcr_to_units(uint64_t ns)
@@ -56,13 +56,15 @@ static inline uint32_t ipcr_to_units(uint64_t ns)
     return units == IPCR_NO_TIME ? 0 : units;
 }
 
+#define IPCR_LONGEST_LEASE_NS ((UINT64_C(1) << 22) * IPCR_TIME_UNIT_NS) /* a quarter of the range */
+
+/* Only what may be set lies ahead (and two units, for rounding): all else is past, for as long as nobody looked. */
 static inline bool ipcr_is_past(uint32_t when, uint64_t now_ns)
 {
     const uint32_t now = (uint32_t)(now_ns / IPCR_TIME_UNIT_NS) & IPCR_NO_TIME;
-    return when != IPCR_NO_TIME && ((now - when) & IPCR_NO_TIME) < (IPCR_NO_TIME + 1) / 2;
+    const uint32_t ahead = (when - now) & IPCR_NO_TIME;
+    return when != IPCR_NO_TIME && (ahead == 0 || ahead > (uint32_t)(IPCR_LONGEST_LEASE_NS / IPCR_TIME_UNIT_NS) + 2);
 }
-
-#define IPCR_LONGEST_LEASE_NS ((UINT64_C(1) << 22) * IPCR_TIME_UNIT_NS) /* well below half of the range */
 
 /* What `when` says of something that lasts for `ns` from now on; 0: for ever. */
 static inline uint32_t ipcr_units_until(uint64_t now_ns, uint64_t ns)

@@ -236,6 +236,13 @@ static uint64_t tell_put(struct ipcr_queue *q, const uint64_t *ids, uint64_t n)
     return n;
 }
 
+/* Woken for room that our lane doesn't have: this may have been the last try before its deadline. */
+static int not_put(struct ipcr_queue *q, int rc)
+{
+    ipcr_queue_pass_room_on(q);
+    return rc;
+}
+
 int64_t ipcr_queue_put_one(struct ipcr_queue *q, const char *message, uint64_t length, uint64_t info, uint64_t ttl_ns)
 {
     uint64_t id = 0;
@@ -245,7 +252,7 @@ int64_t ipcr_queue_put_one(struct ipcr_queue *q, const char *message, uint64_t l
         rc = put_bytes(q, message, length, info, ipcr_os_now_ns(), ttl_ns, &id);
     pthread_mutex_unlock(&q->producing);
     if (rc != IPCR_OK)
-        return rc;
+        return not_put(q, rc);
     return tell_put(q, &id, 1) == 1 ? (int64_t)id : IPCR_SHUT_DOWN;
 }
 
@@ -283,7 +290,7 @@ int ipcr_queue_put_pieces(struct ipcr_queue *q, const struct ipcr_piece *pieces,
     }
     pthread_mutex_unlock(&q->producing);
     if (rc != IPCR_OK)
-        return rc;
+        return not_put(q, rc);
     return tell_put(q, &put->id, 1) == 1 ? IPCR_OK : IPCR_SHUT_DOWN;
 }
 
@@ -321,5 +328,5 @@ int64_t ipcr_queue_put_many(struct ipcr_queue *q, const char *messages, const ui
             messages += lengths[done + i];
         done += stay;
     }
-    return done > 0 ? (int64_t)done : rc;
+    return done > 0 ? (int64_t)done : not_put(q, rc);
 }

@@ -8,6 +8,8 @@
 
 #include <errno.h>
 
+enum { FULL_TRIES = 64 /* then others put all the time */ };
+
 struct count {
     uint64_t left; /* messages that are not done */
     uint64_t put;  /* ever */
@@ -76,17 +78,27 @@ uint64_t ipcr_queue_depth(struct ipcr_queue *q)
     return again.left != 0 || again.put == sum.put ? again.left : 1;
 }
 
+/* As many in all lanes doesn't mean as many at a time, for the same reason: but those that were put before the second count
+ * began, and were left when it came to them, all were there at its beginning.  While it can't be told, others put: then it
+ * is counted anew, and in the end taken for full, so that they can't keep each other above the limit. */
 bool ipcr_queue_is_full(struct ipcr_queue *q)
 {
-    struct count sum;
+    struct count sum, again;
     const uint64_t maxsize = q->segment->options.maxsize;
     if (maxsize == 0)
         return false;
     (void)count(q, false, &sum);
     if (sum.left < maxsize)
         return false;
-    (void)count(q, true, &sum);
-    return sum.left >= maxsize;
+    for (int i = 0; i < FULL_TRIES; i++) {
+        (void)count(q, true, &again);
+        if (again.left < maxsize)
+            return false;
+        if (again.left - maxsize >= again.put - sum.put)
+            return true;
+        sum = again;
+    }
+    return true;
 }
 
 /* --- task_done and join ------------------------------------------------------------------------------------------- */

@@ -16,6 +16,7 @@
  *
  *   FREE    never used (0 in all fields: sequences begin at one lap)
  *   READY   may be taken from `when` on (IPCR_NO_TIME: now); `deliveries` so far
+ *           `holder` is IPCR_REQUEUED in one that was requeued: whoever saw it expired before finds another word
  *   LEASED  by `holder`, until `when` (IPCR_NO_TIME: until it dies); `deliveries` with this one
  *   ACKED   done with
  *   DEAD    done with, without having been acknowledged
@@ -26,6 +27,7 @@
 enum ipcr_phase { IPCR_FREE = 0, IPCR_READY = 1, IPCR_LEASED = 2, IPCR_ACKED = 3, IPCR_DEAD = 4, IPCR_KEPT = 5 };
 enum ipcr_kept { IPCR_KEPT_DELIVERIES = 1, IPCR_KEPT_EXPIRED = 2 };
 
+#define IPCR_REQUEUED 1u
 #define IPCR_LAP_BITS 19
 #define IPCR_MOST_HOLDERS 1023u /* slot numbers 0 to 1,022 */
 #define IPCR_MOST_DELIVERIES 254u

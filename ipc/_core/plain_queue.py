@@ -235,6 +235,8 @@ class Queue(QueueHandle, Generic[_T]):
         if self._feeder is None and self._put_waiting(message, options, time.monotonic_ns() + _PATIENCE_NS):
             return
         with self._feeding:
+            if self._closed_because:  # meanwhile: no feeder may start behind close()
+                self._raise(lib.IPCR_CLOSED)
             if self._feeder is None:
                 status = self._try_put(message, options)
                 if status == _OK:
@@ -504,16 +506,16 @@ class Queue(QueueHandle, Generic[_T]):
 
     def close(self) -> None:
         """No more messages from this handle: what put() left to the feeder still goes, then it ends."""
-        if self._closed_because:
-            return
         with self._feeding:
+            if self._closed_because:
+                return
+            self._closed_because = "it was closed here"  # under the lock: whoever wants a feeder after this is refused
+            self._inbox = None
+            self._choose()
             if self._feeder is not None:
-                self._closed_because = "it was closed here"
-                self._inbox = None
-                self._choose()
                 self._feeder.closing = True
                 return
-        self._close("it was closed here")
+        self._leave()
 
     def join_thread(self) -> None:
         """Wait until the feeder has sent everything.  Only after close()."""

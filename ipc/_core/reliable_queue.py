@@ -34,6 +34,8 @@ __all__ = ["ReliableQueue"]
 
 _T = TypeVar("_T")
 
+_LOST: Final = object()  # instead of a message: we were stopped for longer than its lease, while it was copied
+
 _PICKLED_RESULT: Final[int] = lib.IPCR_PICKLE  # what stands above the length of a plain pickle
 _PICKLE: Final[int] = lib.IPCR_PICKLE << 32
 
@@ -293,10 +295,12 @@ class ReliableQueue(QueueHandle, Generic[_T]):
             if self._prefetch:
                 self._wait_for_hands(lease, deadline, timeout)
             inbox = self._borrow()
-            result = _lease_into(inbox[0], lease, self._lease_ns)
-            if result < 0:
-                result = self._get_slowly(inbox, lease, deadline, timeout)
-            message = self._message(inbox, lease, result)
+            message = _LOST
+            while message is _LOST:  # the next one, as native code does with what it copies itself
+                result = _lease_into(inbox[0], lease, self._lease_ns)
+                if result < 0:
+                    result = self._get_slowly(inbox, lease, deadline, timeout)
+                message = self._message(inbox, lease, result)
             self._return(inbox)
             inbox = None
             if self._prefetch:
@@ -316,10 +320,22 @@ class ReliableQueue(QueueHandle, Generic[_T]):
         there, held = ffi.cast("struct ipcr_queue_inbox *", inbox), ffi.cast(LEASE, lease)
         try:
             message = self._message((there, ffi.buffer(there.bytes), self._handle), held, result)
+            if message is _LOST:
+                return self._next_one(held)
             return Delivery(self, held, result, message)
         except BaseException:
             self._give_back(held)
             raise
+
+    def _next_one(self, lost: Any) -> Delivery[_T]:
+        """How long the accelerator's get() may wait is not known here: the next one, if there is one now."""
+        try:
+            return self._get(0)
+        except Empty:
+            raise errors.LeaseLostError(
+                f"{self}: the lease on message {lost.id} was over before it was copied, and others may have it; "
+                "a longer lease= keeps it"
+            ) from None
 
     def _message(self, inbox: Any, lease: Any, result: int) -> Any:
         if 0 <= result <= SMALL and self._accept & 1:
@@ -338,7 +354,11 @@ class ReliableQueue(QueueHandle, Generic[_T]):
                 return UNREAD
             return self._decode(ffi.buffer(lease.payload, result & LENGTH), result)
         memory = ffi.new("char[]", result & LENGTH)  # copied, looked at once more, and only then decoded
-        check(lib.ipcr_lease_copy(self._handle, lease, memory), str(self))
+        status = lib.ipcr_lease_copy(self._handle, lease, memory)
+        if status == lib.IPCR_LEASE_LOST:
+            lease.held = 0
+            return _LOST
+        check(status, str(self))
         return self._decode(ffi.buffer(memory, result & LENGTH), result)
 
     def _give_back(self, lease: Any) -> None:

@@ -135,7 +135,7 @@ QUEUES = (
     Planted.explored(
         "hint-not-lowered",
         "who gives a message back below the hint leaves the hint",
-        "queue-raised-hint-sleep",
+        "queue-raised-before-sleep",
         Change(
             "native/repair.c",
             "    ipcr_lower_hint(&q->segment->lane[lane].words->take, sequence);\n    ipcr_gate",
@@ -184,7 +184,7 @@ QUEUES = (
         "lease-stale-requeue",
         Change(
             "native/ending.c",
-            "    if (!ipcr_change(slot, l->held, ipcr_with(l->held, IPCR_READY, 0, "
+            "    if (!ipcr_change(slot, l->held,\n                     ipcr_with(l->held, IPCR_READY, IPCR_REQUEUED, "
             "ipcr_deliveries_of(l->held), IPCR_NO_TIME)))\n"
             "        return leave(q, IPCR_LEASE_LOST);\n"
             "    ipcr_queue_tell_returned",
@@ -267,8 +267,8 @@ QUEUES = (
         "queue-maxsize-exact",
         Change(
             "native/queue_counts.c",
-            "    return sum.left >= maxsize;\n",
-            "    return sum.left > maxsize;\n",
+            "        if (again.left < maxsize)\n",
+            "        if (again.left <= maxsize)\n",
         ),
     ),
     Planted.explored(

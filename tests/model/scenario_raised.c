@@ -67,7 +67,64 @@ static void perform_sleep(void)
     model_start(THIRD, 2, work_off_one);
 }
 
+/* --- the hint was raised before one comes back -------------------------------------------------------------------- */
+
+/* All are held, and a scan has raised the hint over them. */
+static void set_up_raised(void)
+{
+    struct ipcr_lease none;
+    set_up();
+    act_as(1);
+    MUST(try_lease(0, &none) == IPCR_EMPTY);
+}
+
+static void nack_one(void) { MUST(nack(&held[HELD - 2]) == IPCR_OK); }
+
+static void perform_sleep_raised(void)
+{
+    begin_record();
+    model_start(FIRST, 0, nack_one);
+    model_start(SECOND, 1, work_off_one);
+}
+
+/* The same, and a newer one stands behind them. */
+static void set_up_newer(void)
+{
+    set_up_raised();
+    act_as(0);
+    (void)put(HELD);
+    keep_record();
+}
+
+static void nack_then_take(void)
+{
+    struct ipcr_lease l;
+    nack_one();
+    MUST(lease(0, &l) == IPCR_OK);
+    if (number_of(&l) == HELD)
+        model_fail("the newer message is delivered to whoever has just given the older one back");
+    MUST(ack(&l) == IPCR_OK);
+}
+
+static void perform_newer(void)
+{
+    begin_record();
+    model_start(FIRST, 0, nack_then_take);
+}
+
 static const struct scenario scenarios[] = {
+    {
+        .name = "queue-raised-before-sleep",
+        .says = "One comes back below a hint that was raised before: nobody sleeps beside it.",
+        .set_up = set_up_raised,
+        .perform = perform_sleep_raised,
+    },
+    {
+        .name = "queue-raised-before-newer",
+        .says = "The same, with a newer one behind: what came back goes first.",
+        .set_up = set_up_newer,
+        .perform = perform_newer,
+    },
     {
         .name = "queue-raised-hint-sleep",
         .says = "Two come back while a scan raises the hint over them: nobody sleeps beside one.",

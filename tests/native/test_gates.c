@@ -197,6 +197,27 @@ static void a_producer_woken_for_room_whose_lane_is_full_wakes_another_one(void)
     finish_queue(q);
 }
 
+/* Its deadline has passed, and it won't wait again. */
+static void a_producer_woken_for_room_whose_last_try_fails_wakes_another_one(void)
+{
+    const struct ipcr_queue_options tight = { .slots = 2, .maxsize = 3 };
+    struct ipcr_queue *q = handle_on(queue_of(IPCR_KIND_QUEUE, 2, &tight, 0));
+    char bytes[24] = { 0 };
+    const uint64_t length = sizeof bytes, info = 0;
+    put(q, 0);
+    put(q, 1);
+    for (int way = 0; way < 3; way++) {
+        store_relaxed32(&q->put_woken, 1);
+        store_relaxed32(&q->header->room_parked, 1); /* another one sleeps */
+        CHECK_IS(way == 0   ? try_put(q, 2)
+                 : way == 1 ? ipcr_queue_put_one(q, bytes, length, info, 0)
+                            : ipcr_queue_put_many(q, bytes, &length, &info, 1, 0, NULL),
+                 IPCR_FULL);
+        CHECK(!ipcr_gate_is_armed(&q->header->room_parked));
+    }
+    finish_queue(q);
+}
+
 static void a_producer_that_a_signal_wakes_passes_on_what_it_was_woken_for(void)
 {
     const struct ipcr_queue_options two = { .maxsize = 2 };
@@ -280,6 +301,8 @@ int main(void)
     run("close wakes every thread of the handle, whatever else happens",
         close_wakes_every_thread_of_the_handle_whatever_else_happens);
     run("shutdown wakes everybody, whatever else happens", shutdown_wakes_everybody_whatever_else_happens);
+    run("a producer woken for room whose last try fails wakes another one",
+        a_producer_woken_for_room_whose_last_try_fails_wakes_another_one);
     run("a producer woken for room whose lane is full wakes another one",
         a_producer_woken_for_room_whose_lane_is_full_wakes_another_one);
     run("a producer that a signal wakes passes on what it was woken for",

@@ -162,6 +162,23 @@ static void purge_throws_away_what_waits_and_leaves_what_is_held(void)
     finish_queue(q);
 }
 
+/* Whoever saw it expired, and was stopped before it said so. */
+static void a_requeued_message_is_not_expired_by_one_who_looked_before(void)
+{
+    struct ipcr_queue *q = handle_on(reliable(&plain));
+    struct ipcr_lease l;
+    uint32_t why;
+    CHECK_IS(put_with(q, 1, 24, 1, NULL), IPCR_OK);
+    repair(q);
+    CHECK_IS(ipcr_queue_next_kept(q, 0, &l, &why), IPCR_OK);
+    const uint64_t seen = ipcr_with(l.held, IPCR_READY, 0, l.deliveries, IPCR_NO_TIME); /* as it was put */
+    CHECK_IS(ipcr_lease_requeue(q, &l), IPCR_OK);
+    CHECK(!ipcr_change(slot_of_lease(q, &l), seen, ipcr_with(seen, IPCR_KEPT, why, l.deliveries, IPCR_NO_TIME)));
+    l = leased(q, 0, 1, 1);
+    CHECK_IS(ipcr_lease_ack(q, &l), IPCR_OK);
+    finish_queue(q);
+}
+
 int main(void)
 {
     check_begin();
@@ -176,5 +193,7 @@ int main(void)
     run("an expired message is kept, and lives for ever when it is put back",
         an_expired_message_is_kept_and_lives_for_ever_when_it_is_put_back);
     run("purge throws away what waits and leaves what is held", purge_throws_away_what_waits_and_leaves_what_is_held);
+    run("a requeued message is not expired by one who looked before",
+        a_requeued_message_is_not_expired_by_one_who_looked_before);
     return check_finish();
 }

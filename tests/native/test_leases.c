@@ -36,6 +36,8 @@ static void a_lease_never_ends_early_and_at_most_a_unit_late(void)
         CHECK(!ipcr_is_past(when, until - 1));
         CHECK(ipcr_is_past(when, until + 2 * IPCR_TIME_UNIT_NS)); /* 2: one unit's name means "never" */
         CHECK(!ipcr_is_past(when, until - IPCR_LONGEST_LEASE_NS));
+        CHECK(ipcr_is_past(when, until + 2 * IPCR_LONGEST_LEASE_NS + IPCR_TIME_UNIT_NS)); /* nobody looked for so long */
+        CHECK(ipcr_is_past(when, until + 29 * (IPCR_LONGEST_LEASE_NS / 10)));
         CHECK(!ipcr_is_past(IPCR_NO_TIME, until));
     }
 }

@@ -118,12 +118,12 @@ static void *put_and_wait_for_the_ack(void *arg)
         while ((rc = put_with(t->queue, number, 24, 0, &id)) == IPCR_FULL)
             CHECK(ipcr_queue_wait_for_room(t->queue, 24, IPCR_FOREVER) <= IPCR_OK);
         CHECK_IS(rc, IPCR_OK);
+        if (next_of(&t->taken) + 1 == t->messages) /* the others have put what they drew, and not only drawn it */
+            CHECK_IS(ipcr_queue_shut(t->queue, IPCR_DRAINING), IPCR_OK);
         while ((rc = ipcr_queue_outcome(t->queue, id)) == IPCR_READY || rc == IPCR_LEASED)
             CHECK_IS(ipcr_queue_wait_for_outcome(t->queue, id, IPCR_FOREVER), IPCR_OK);
         CHECK(rc == (number % 5 == 0 ? IPCR_DEAD : IPCR_ACKED) || rc == IPCR_FREE); /* we may have slept for long */
     }
-    if (number == t->messages)
-        CHECK_IS(ipcr_queue_shut(t->queue, IPCR_DRAINING), IPCR_OK);
     return NULL;
 }
 

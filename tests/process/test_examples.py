@@ -217,7 +217,7 @@ def test_every_request_is_answered_but_the_one_that_kills(start: Start, workers:
     assert "dead letter: {'number': 13, 'prompt': 'poison'} was delivered too often, 3 times" in said
     found = re.search(r"29 of 30 requests answered; workers replaced: (\d+); (\d+) redeliveries", said)
     assert found is not None
-    assert int(found[1]) == 4  # three by the poison, one by an accident
+    assert int(found[1]) in {3, 4}  # three by the poison, and one by an accident, which may meet the poison's worker
     assert int(found[2]) >= 2
 
 

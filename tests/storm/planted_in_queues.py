@@ -55,6 +55,7 @@ MISTAKES_IN_QUEUES: Final[dict[str, Mistake]] = {
         "                    return\n",
         "                threading.Timer(0.001, self._put_slowly, (encode(obj), True, None)).start()\n"
         "                return\n",
+        also=('accelerate(Queue, "put", "get")', 'accelerate(Queue, "get")'),
     ),
     "a batch says one more than it has put": Mistake(
         "ipc/_core/plain_queue.py",

@@ -5,6 +5,7 @@ What the feeder does when its process ends or forks is in tests/process/test_que
 
 from __future__ import annotations
 
+import contextlib
 import queue as standard
 import threading
 from collections.abc import Callable, Iterator
@@ -253,6 +254,42 @@ def test_a_closed_queue_says_so_also_while_its_feeder_still_sends(name: str, use
         with pytest.raises(ValueError, match="is closed"):
             use(writer)
         assert [reader.get(timeout=LONG) for _ in range(1000)] == list(range(1000))
+        writer.join_thread()
+
+
+class _Door:
+    """The lock of a queue's feeder; what somebody else does as soon as it is free is done in `then`."""
+
+    def __init__(self, then: Callable[[], object]) -> None:
+        self._lock, self._then = threading.Lock(), [then]
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        while self._then:
+            self._then.pop()()
+
+
+def test_what_put_returned_from_is_sent_although_close_comes_at_the_same_moment(name: str) -> None:
+    with ipc.Queue[Any](name=name, capacity=PAGE) as reader:
+        writer = ipc.Queue.attach(name)
+        done = 0
+        while writer.qsize() < PAGE // 128:  # slots of the lane: the next one needs a feeder
+            writer.put(done)
+            done += 1
+        assert no_feeder()
+
+        def put_one_more() -> None:
+            nonlocal done
+            with contextlib.suppress(ipc.ClosedError):
+                writer.put(done)
+                done += 1
+
+        writer._feeding = _Door(put_one_more)  # type: ignore[assignment]
+        writer.close()
+        assert [reader.get(timeout=LONG) for _ in range(done)] == list(range(done))
         writer.join_thread()
 
 
