@@ -220,12 +220,7 @@ static void get_when_they_sleep(void)
 
 static void put_after_the_other(void)
 {
-    uint64_t id;
-    int rc = try_put(3, &id);
-    if (rc == IPCR_OK)
-        return;
-    MUST(rc == IPCR_FULL);
-    rc = core()->queue_wait_for_room(queue(), message_length, IPCR_FOREVER);
+    const int rc = core()->queue_wait_for_room(queue(), message_length, IPCR_FOREVER);
     MUST(rc == IPCR_OK || rc == IPCR_AGAIN);
     wait_until(&second_is_done);
     (void)put(3);
