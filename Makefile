@@ -38,7 +38,7 @@ preflight:
 
 # --- set-up: one .venv, one stamp per thing in it ----------------------------
 
-NATIVE := $(wildcard native/*.c native/*.h) native/build_ffi.py
+NATIVE := $(wildcard native/*.[ch] native/fast/*.[ch]) native/build_ffi.py
 
 $(VENV)/pyvenv.cfg: | preflight
 	@echo "==> $(VENV)"
@@ -135,8 +135,7 @@ wheel: $(VENV)/have-test ## sdist, and the wheel built from it, in dist/
 
 STRICT  := -std=c11 -D_GNU_SOURCE -g -Wall -Wextra -Wshadow -Wconversion -Werror -Inative
 HEADERS := $(wildcard native/*.h tests/native/*.h)
-ACCELERATOR := native/fast_module.c native/fast_ends.c native/fast_queues.c native/fast_deliveries.c # these need Python's headers
-CORE    := $(filter-out $(ACCELERATOR),$(sort $(wildcard native/*.c)))
+CORE    := $(sort $(wildcard native/*.c))
 CTESTS  := $(sort $(wildcard tests/native/test_*.c))
 
 native: ## C tests, every warning an error
@@ -346,7 +345,7 @@ closes: build/asan/test_close_races ## R41: close against everything, CLOSES=100
 # --- coverage of the core by the C tests and by hostile memory (docs/testing/coverage.md) ------------------------------
 
 cover_flags := -O0 --coverage -fprofile-update=atomic -DIPC_COVERAGE
-GCOVR := $(PY) -m gcovr --root . --filter native/ $(ACCELERATOR:%=--exclude %) \
+GCOVR := $(PY) -m gcovr --root . --filter native/ \
          --merge-mode-functions merge-use-line-min --gcov-suspicious-hits-threshold 0
 COVER_LINES    ?= 95
 COVER_BRANCHES ?= 90
@@ -359,6 +358,7 @@ coverage: $(CTESTS:tests/native/%.c=build/cover/%) $(VENV)/have-dev ## lines and
 	@$(GCOVR) --add-tracefile build/cover/coverage.json --txt-metric line --txt -
 	@$(GCOVR) --add-tracefile build/cover/coverage.json --txt-metric branch --txt - \
 	    --fail-under-line $(COVER_LINES) --fail-under-branch $(COVER_BRANCHES)
+
 planted: build/model/core.so build/model/explorer $(VENV)/have-dev ## plant known bugs: each must be found by its tool
 	@$(PY) -m tests.model.planted $(ARGS)
 

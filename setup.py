@@ -15,8 +15,8 @@ sanitize = [f"-fsanitize={names}"] if (names := os.environ.get("IPC_SANITIZE")) 
 # The fast cases of the hottest methods.  Where it can't be built, everything goes over cffi.
 accelerator = Extension(
     "ipc._core._fast",
-    ["native/fast_module.c", "native/fast_ends.c", "native/fast_queues.c", "native/fast_deliveries.c"],
-    depends=sorted(map(str, Path("native").glob("*.h"))),
+    sorted(map(str, Path("native/fast").glob("*.c"))),
+    depends=sorted(map(str, Path("native").rglob("*.h"))),
     include_dirs=["native"],
     extra_compile_args=["-std=c11", "-D_GNU_SOURCE", "-O3", "-fvisibility=hidden", "-Wall", *sanitize],
     extra_link_args=sanitize,

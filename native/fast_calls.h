@@ -1,4 +1,4 @@
-/* fast_calls.h - what the accelerator (fast_ends.c) may call.
+/* fast_calls.h - what the accelerator (native/fast/) may call.
  *
  * The accelerator is a shared object of its own and compiles nothing of the core: it gets the address of this
  * table from the cffi module, which has the only copy of the core and of its statics.

@@ -176,23 +176,30 @@ static int find_room(struct ipcr_queue *q, uint64_t length, struct ipcr_producer
     return IPCR_NOT_TAKEN;
 }
 
-static uint64_t publish(struct ipcr_queue *q, struct ipcr_producer *p, uint64_t length, uint64_t info, uint64_t now,
-                        uint64_t ttl_ns)
+/* Where a message of ours is.  (Its id says so as well, but not where garbage lets ids pass 2^64.) */
+struct place {
+    uint64_t sequence;
+    uint32_t lane;
+};
+
+static uint64_t id_of(const struct ipcr_queue *q, struct place at) { return IPCR_QUEUE_ID(q, at.lane, at.sequence); }
+
+static struct place publish(struct ipcr_queue *q, struct ipcr_producer *p, uint64_t length, uint64_t info, uint64_t now,
+                            uint64_t ttl_ns)
 {
     const uint64_t expires = ttl_ns == 0 ? 0 : ttl_ns < UINT64_MAX - now ? now + ttl_ns : UINT64_MAX;
-    const uint64_t sequence = ipcr_producer_publish(p, length, info, now, expires, q->pid);
-    return IPCR_QUEUE_ID(q, p->index, sequence);
+    return (struct place){ .sequence = ipcr_producer_publish(p, length, info, now, expires, q->pid), .lane = p->index };
 }
 
 static int put_bytes(struct ipcr_queue *q, const char *message, uint64_t length, uint64_t info, uint64_t now,
-                     uint64_t ttl_ns, uint64_t *id)
+                     uint64_t ttl_ns, struct place *at)
 {
     struct ipcr_producer *p;
     const int rc = ipcr_queue_checked(q, find_room(q, length, &p));
     if (rc != IPCR_OK)
         return rc;
     racy_write(ipcr_producer_payload(p), message, length); /* V: a stalled holder may be copying what stood there */
-    *id = publish(q, p, length, info, now, ttl_ns);
+    *at = publish(q, p, length, info, now, ttl_ns);
     return IPCR_OK;
 }
 
@@ -207,17 +214,13 @@ void ipcr_queue_pass_room_on(struct ipcr_queue *q)
 }
 
 /* A message that nobody has looked at yet is not there any more: false when somebody has. */
-static bool take_back(struct ipcr_queue *q, uint64_t id)
+static bool take_back(struct ipcr_queue *q, struct place at)
 {
-    const uint32_t lane = (uint32_t)(id % q->segment->lanes);
-    const uint64_t sequence = id / q->segment->lanes;
-    const struct ipcr_lane *l = &q->segment->lane[lane];
-    const uint64_t ready = ipcr_state(ipcr_lap_at(l, sequence), IPCR_READY, 0, 0, IPCR_NO_TIME);
-    if (load_acquire32(&l->mapped) == 0) /* numbers that began near 2^64, as garbage may say, lead to another lane */
+    const struct ipcr_lane *l = &q->segment->lane[at.lane];
+    const uint64_t ready = ipcr_state(ipcr_lap_at(l, at.sequence), IPCR_READY, 0, 0, IPCR_NO_TIME);
+    if (!ipcr_finish(ipcr_slot_at(l, at.sequence), ready, IPCR_DEAD))
         return false;
-    if (!ipcr_finish(ipcr_slot_at(l, sequence), ready, IPCR_DEAD))
-        return false;
-    ipcr_queue_tell_done(q, lane, sequence);
+    ipcr_queue_tell_done(q, at.lane, at.sequence);
     return true;
 }
 
@@ -225,13 +228,13 @@ static bool take_back(struct ipcr_queue *q, uint64_t id)
  *
  * Whoever says "shut down" has looked at the lanes after it saw the word; we look at the word after we have published.  At
  * least one of us sees the other's store (edge D).  So nobody leaves who should have had the message, or we take it back. */
-static uint64_t tell_put(struct ipcr_queue *q, const uint64_t *ids, uint64_t n)
+static uint64_t tell_put(struct ipcr_queue *q, const struct place *at, uint64_t n)
 {
     ipcr_gate_signal(&q->header->consumers_parked, (int)n); /* its fence also stands before `shutdown` */
     ipcr_queue_pass_room_on(q);
     const uint64_t all = n;
     if (load_relaxed32(&q->header->shutdown) != IPCR_OPEN)
-        while (n > 0 && take_back(q, ids[n - 1]))
+        while (n > 0 && take_back(q, at[n - 1]))
             n--;
     if (n < all) /* they count as put: nobody in join() need wait for them */
         (void)ipcr_queue_finish_many(q, all - n);
@@ -247,15 +250,15 @@ static int not_put(struct ipcr_queue *q, int rc)
 
 int64_t ipcr_queue_put_one(struct ipcr_queue *q, const char *message, uint64_t length, uint64_t info, uint64_t ttl_ns)
 {
-    uint64_t id = 0;
+    struct place at;
     pthread_mutex_lock(&q->producing);
     int rc = ipcr_queue_ready(q);
     if (rc == IPCR_OK)
-        rc = put_bytes(q, message, length, info, ipcr_os_now_ns(), ttl_ns, &id);
+        rc = put_bytes(q, message, length, info, ipcr_os_now_ns(), ttl_ns, &at);
     pthread_mutex_unlock(&q->producing);
     if (rc != IPCR_OK)
         return not_put(q, rc);
-    return tell_put(q, &id, 1) == 1 ? (int64_t)id : IPCR_SHUT_DOWN;
+    return tell_put(q, &at, 1) == 1 ? (int64_t)id_of(q, at) : IPCR_SHUT_DOWN;
 }
 
 /* Bytes that the message may take, wherever it comes to lie: the gap behind its first piece is as wide as it can be.
@@ -280,6 +283,7 @@ static void write_pieces(uint8_t *to, const struct ipcr_piece *pieces, uint64_t 
 int ipcr_queue_put_pieces(struct ipcr_queue *q, const struct ipcr_piece *pieces, uint64_t count, struct ipcr_put *put)
 {
     struct ipcr_producer *p;
+    struct place at;
     pthread_mutex_lock(&q->producing);
     int rc = ipcr_queue_ready(q);
     if (rc == IPCR_OK)
@@ -288,24 +292,25 @@ int ipcr_queue_put_pieces(struct ipcr_queue *q, const struct ipcr_piece *pieces,
         const uint64_t skew = p->position & (IPCR_DATA_ALIGNMENT - 1);
         const uint64_t length = ipcr_pieces_length(pieces, count, skew);
         write_pieces(ipcr_producer_payload(p), pieces, count, skew);
-        put->id = publish(q, p, length, put->info, ipcr_os_now_ns(), put->ttl_ns);
+        at = publish(q, p, length, put->info, ipcr_os_now_ns(), put->ttl_ns);
+        put->id = id_of(q, at);
     }
     pthread_mutex_unlock(&q->producing);
     if (rc != IPCR_OK)
         return not_put(q, rc);
-    return tell_put(q, &put->id, 1) == 1 ? IPCR_OK : IPCR_SHUT_DOWN;
+    return tell_put(q, &at, 1) == 1 ? IPCR_OK : IPCR_SHUT_DOWN;
 }
 
 /* As many as are announced together.  *rc: why not all. */
 static uint64_t put_some(struct ipcr_queue *q, const char *messages, const uint64_t *lengths, const uint64_t *infos,
-                         uint64_t count, uint64_t ttl_ns, uint64_t *ids, int *rc)
+                         uint64_t count, uint64_t ttl_ns, struct place *at, int *rc)
 {
     uint64_t done = 0;
     pthread_mutex_lock(&q->producing);
     const uint64_t now = ipcr_os_now_ns();
     *rc = ipcr_queue_ready(q);
     while (*rc == IPCR_OK && done < count) {
-        *rc = put_bytes(q, messages, lengths[done], infos[done], now, ttl_ns, &ids[done]);
+        *rc = put_bytes(q, messages, lengths[done], infos[done], now, ttl_ns, &at[done]);
         if (*rc == IPCR_OK)
             messages += lengths[done++];
     }
@@ -316,18 +321,21 @@ static uint64_t put_some(struct ipcr_queue *q, const char *messages, const uint6
 int64_t ipcr_queue_put_many(struct ipcr_queue *q, const char *messages, const uint64_t *lengths, const uint64_t *infos,
                             uint64_t count, uint64_t ttl_ns, uint64_t *ids)
 {
-    uint64_t done = 0, own[ANNOUNCED_AT_ONCE];
+    struct place at[ANNOUNCED_AT_ONCE];
+    uint64_t done = 0;
     int rc = IPCR_OK;
     while (rc == IPCR_OK && done < count) {
         const uint64_t left = count - done;
-        uint64_t *some = ids == NULL ? own : ids + done;
         const uint64_t put = put_some(q, messages, lengths + done, infos + done,
-                                      left < ANNOUNCED_AT_ONCE ? left : ANNOUNCED_AT_ONCE, ttl_ns, some, &rc);
-        const uint64_t stay = put == 0 ? 0 : tell_put(q, some, put);
+                                      left < ANNOUNCED_AT_ONCE ? left : ANNOUNCED_AT_ONCE, ttl_ns, at, &rc);
+        const uint64_t stay = put == 0 ? 0 : tell_put(q, at, put);
         if (stay < put)
             rc = IPCR_SHUT_DOWN;
-        for (uint64_t i = 0; i < stay; i++)
+        for (uint64_t i = 0; i < stay; i++) {
             messages += lengths[done + i];
+            if (ids != NULL)
+                ids[done + i] = id_of(q, at[i]);
+        }
         done += stay;
     }
     return done > 0 ? (int64_t)done : not_put(q, rc);

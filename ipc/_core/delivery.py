@@ -27,7 +27,7 @@ __all__ = ["LEASE", "UNREAD", "VIEWABLE", "DeadLetter", "Deduplicator", "Deliver
 
 _T = TypeVar("_T")
 
-_HELD, _VIEWED, _ENDED = range(3)  # as in native/fast_deliveries.c
+_HELD, _VIEWED, _ENDED = range(3)  # as in native/fast/deliveries.c
 UNREAD: Final = object()  # a message that is decoded where it lies, when somebody asks for it
 LEASE: Final = ffi.typeof("struct ipcr_lease *")
 VIEWABLE: Final = frozenset((encodings.BYTES, encodings.ARRAY))
@@ -192,7 +192,7 @@ class Delivery(_DeliveryRoot, Generic[_T]):
 
     def _end(self, status: int) -> None:
         if status == lib.IPCR_LEASE_LOST:
-            self._queue._let_go(self._lease)
+            self._queue._hands.empty(self._lease)
             self._state = _ENDED
             raise errors.LeaseLostError(
                 f"{self._queue}: the lease on message {self.id} is over, and others may have the message; "
@@ -200,7 +200,7 @@ class Delivery(_DeliveryRoot, Generic[_T]):
             )
         if status != _OK:
             self._queue._raise(status)
-        self._queue._let_go(self._lease)  # first: whoever is interrupted here can end it once more
+        self._queue._hands.empty(self._lease)  # first: whoever is interrupted here can end it once more
         self._state = _ENDED
 
     def _must_be_held(self) -> None:
@@ -253,7 +253,7 @@ class Delivery(_DeliveryRoot, Generic[_T]):
         if status != _OK:
             self._end(status)
         if self._queue._prefetch:  # where it had run out
-            self._queue._remember(self._lease)
+            self._queue._hands.fill(self._lease)
 
     @contextmanager
     def view(self) -> Iterator[Any]:

@@ -1,6 +1,6 @@
 """Messages: any object in, the same object out.  How each is encoded is decided per message (see encoding.py).
 
-With the accelerator, `send`, `recv`, `send_many`, `recv_many` and `__next__` begin in native/fast_ends.c, which does
+With the accelerator, `send`, `recv`, `send_many`, `recv_many` and `__next__` begin in native/fast/ends.c, which does
 exact bytes that can go or come at once; everything else comes here, where cffi does it all.
 """
 

@@ -9,21 +9,20 @@ is full, and only then, what doesn't fit goes in order through a feeder thread, 
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import pickle
 import threading
 import time
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, final
 
 from ipc import errors
 from ipc._core import arguments, queue_stats
 from ipc._core.encoding import PICKLE, Encoded, encode
+from ipc._core.feeder import Feeder
 from ipc._core.native import accelerate, ffi, lib
+from ipc._core.plain_batches import Plain, Scratch, put_plain
 from ipc._core.queues import (
-    BATCH_BYTES,
     BATCH_MESSAGES,
     DEFAULT_LANE,
     PICKLED,
@@ -34,7 +33,6 @@ from ipc._core.queues import (
     bytes_of,
     longest,
     options,
-    owned,
     size_of,
 )
 from ipc._core.segment import Segment
@@ -54,7 +52,6 @@ _PATIENCE_NS = 1_000_000  # how long a put may look for room before a thread tak
 _PICKLED_RESULT: Final[int] = lib.IPCR_PICKLE  # what stands above the length of a plain pickle
 _PICKLE: Final[int] = lib.IPCR_PICKLE << 32
 
-_new_memory = ffi.new_allocator(should_clear_after_alloc=False)
 _dumps, _loads = pickle.dumps, pickle.loads
 _put = lib.ipcr_queue_put_one
 _get = lib.ipcr_queue_get_into
@@ -80,7 +77,7 @@ class Queue(QueueHandle, Generic[_T]):
     __slots__ = ("_feeder", "_feeding", "_joins_at_exit", "_maxsize", "_scratch")
 
     _kind = "queue"
-    _feeder: _Feeder | None
+    _feeder: Feeder | None
     _feeding: threading.Lock
     _maxsize: int
     _joins_at_exit: bool
@@ -147,7 +144,7 @@ class Queue(QueueHandle, Generic[_T]):
 
     def _set_state(self, state: Any) -> None:
         self._feeder = None
-        self._scratch: _Scratch | None = None
+        self._scratch: Scratch | None = None
         self._feeding = threading.Lock()
         self._joins_at_exit = state
         self._maxsize = int(self._options().maxsize)
@@ -243,7 +240,7 @@ class Queue(QueueHandle, Generic[_T]):
                     return
                 if status != _FULL:
                     self._refuse(status, size_of(message))
-                feeder = _Feeder(self)
+                feeder = Feeder(self)
                 feeder.add(message)
                 feeder.start()
                 self._feeder = feeder
@@ -272,10 +269,11 @@ class Queue(QueueHandle, Generic[_T]):
             if isinstance(objs, (list, tuple)):
                 for start in range(0, len(objs), BATCH_MESSAGES):
                     some = objs[start : start + BATCH_MESSAGES]
-                    plain = _plain(some)
-                    sent = 0 if plain is None or self._feeder is not None else _put_plain(self._handle, *plain)
-                    done += sent
-                    for batch in batches(some[sent:]):
+                    plain = Plain.of(some)
+                    if plain is not None:
+                        done += self._put_plain(plain, deadline)
+                        continue
+                    for batch in batches(some):
                         done += self._put_batch(batch, deadline)
             else:
                 for batch in batches(objs):
@@ -285,14 +283,25 @@ class Queue(QueueHandle, Generic[_T]):
             raise
         return done
 
+    def _put_plain(self, plain: Plain, deadline: int) -> int:
+        messages, encoding, failed = plain
+        done = 0 if self._feeder is not None else put_plain(self._handle, messages, (encoding << 32,) * len(messages))
+        done = self._put_each([(encoding, message, ()) for message in messages[done:]], done, deadline)
+        if failed is not None:
+            failed.put = done  # type: ignore[attr-defined]
+            raise failed
+        return done
+
     def _put_batch(self, batch: list[Encoded], deadline: int) -> int:
         done = 0
+        if self._feeder is None and not any(rest for _, _, rest in batch):
+            done = put_plain(self._handle, [bytes_of(first) for _, first, _ in batch], [e << 32 for e, _, _ in batch])
+        return self._put_each(batch[done:], done, deadline)
+
+    def _put_each(self, messages: list[Encoded], done: int, deadline: int) -> int:
+        """One by one, behind those that went together; how many are put then."""
         try:
-            if self._feeder is None and not any(rest for _, _, rest in batch):
-                done = _put_plain(
-                    self._handle, [bytes_of(first) for _, first, _ in batch], [e << 32 for e, _, _ in batch]
-                )
-            for message in batch[done:]:
+            for message in messages:
                 self._put_slowly(message, True, _left(deadline))
                 done += 1
         except BaseException as error:
@@ -334,8 +343,8 @@ class Queue(QueueHandle, Generic[_T]):
                 result = self._get_slowly(inbox, block, timeout)
             return self._finish(inbox, result)  # type: ignore[no-any-return]
         except BaseException:
-            if ours and inbox[0].lease.held:  # a signal's handler: a large message may be leased without our knowing
-                lib.ipcr_lease_nack(inbox[2], ffi.addressof(inbox[0].lease), 0)
+            if ours:
+                self._forget(inbox)
             raise
         finally:
             if ours:
@@ -346,8 +355,16 @@ class Queue(QueueHandle, Generic[_T]):
         inbox = self._borrow()
         try:
             return self._finish(inbox, self._get_slowly(inbox, block, timeout))
+        except BaseException:
+            self._forget(inbox)
+            raise
         finally:
             self._return(inbox)
+
+    def _forget(self, inbox: Any) -> None:
+        """A signal's handler: a large message may be leased without our knowing."""
+        if inbox[0].lease.held:
+            lib.ipcr_lease_nack(inbox[2], ffi.addressof(inbox[0].lease), 0)
 
     def _finish_at(self, address: int, result: int) -> Any:
         """The accelerator has taken something that it doesn't decode, into an inbox of its own."""
@@ -388,7 +405,7 @@ class Queue(QueueHandle, Generic[_T]):
         """
         most = arguments.most_messages(max)
         deadline = _deadline(True, timeout)
-        scratch, self._scratch = self._scratch or _Scratch(), None
+        scratch, self._scratch = self._scratch or Scratch(), None
         try:
             count = scratch.fill(self._handle, most)
             if count < 0 and count != lib.IPCR_TOO_LARGE:
@@ -405,7 +422,7 @@ class Queue(QueueHandle, Generic[_T]):
         finally:
             self._scratch = scratch
 
-    def _messages(self, scratch: _Scratch, count: int) -> list[Any]:
+    def _messages(self, scratch: Scratch, count: int) -> list[Any]:
         """Decode them, and only then take them: whatever happens meanwhile, none is lost.  Before one that can't be
         decoded the others end; when it comes first, it is taken, and the error says why."""
         messages: list[Any] = []
@@ -425,7 +442,7 @@ class Queue(QueueHandle, Generic[_T]):
                 self._raise(lib.IPCR_CLOSED)
         return messages
 
-    def _decode_all(self, scratch: _Scratch, count: int, messages: list[Any]) -> None:
+    def _decode_all(self, scratch: Scratch, count: int, messages: list[Any]) -> None:
         memory, at = scratch.buffer, 0
         plain = self._accept == arguments.ALL_ENCODINGS
         for result in scratch.results(count):
@@ -541,148 +558,6 @@ def _deadline(block: bool, timeout: float | None) -> int:
 
 def _left(deadline: int) -> float | None:
     return None if deadline == arguments.FOREVER_NS else max(0, deadline - time.monotonic_ns()) / 1e9
-
-
-def _plain(objs: Sequence[Any]) -> tuple[Sequence[bytes], Sequence[int]] | None:
-    """The messages as they go, and what goes along with each; None when one of them needs a closer look."""
-    kinds = set(map(type, objs))
-    if kinds == {bytes}:
-        return objs, (0,) * len(objs)
-    if kinds <= PICKLED:
-        buffers: list[Any] = []
-        try:
-            data = [_dumps(obj, 5, buffer_callback=buffers.append) for obj in objs]
-        except Exception:  # said when it is that one's turn
-            return None
-        if not buffers:
-            return data, (_PICKLE,) * len(objs)
-    return None
-
-
-def _put_plain(handle: Any, messages: Sequence[bytes], infos: Sequence[int]) -> int:
-    """Put them in one native call, as far as there is room; how many went."""
-    from array import array
-
-    sent: int = lib.ipcr_queue_put_many(
-        handle,
-        b"".join(messages),
-        ffi.from_buffer("uint64_t[]", array("Q", map(len, messages))),
-        ffi.from_buffer("uint64_t[]", array("Q", infos)),
-        len(messages),
-        0,
-        ffi.NULL,
-    )
-    return max(sent, 0)
-
-
-class _Scratch:
-    """Room for a batch on its way in."""
-
-    __slots__ = ("_leases", "_memory", "_results", "buffer")
-
-    def __init__(self) -> None:
-        self._memory = _new_memory("char[]", 4 * BATCH_BYTES)
-        self._leases = ffi.new("struct ipcr_lease[]", BATCH_MESSAGES)  # cleared: see give_back
-        self._results = _new_memory("int64_t[]", BATCH_MESSAGES)
-        self.buffer = ffi.buffer(self._memory)
-
-    def fill(self, handle: Any, most: int) -> int:
-        """How many messages are here now, and leased; or a status."""
-        most, room = min(most, BATCH_MESSAGES), 4 * BATCH_BYTES
-        return int(lib.ipcr_queue_lease_many(handle, self._memory, room, self._leases, self._results, most))
-
-    def end(self, handle: Any, count: int, taken: int) -> int:
-        """Take the first of the messages that are here, and give back the others; how many were taken."""
-        return int(lib.ipcr_lease_end_many(handle, self._leases, count, taken))
-
-    def give_back(self, handle: Any) -> None:
-        """Give back whatever is leased; words of former batches match no lease any more."""
-        for i in range(BATCH_MESSAGES):
-            if not self._leases[i].held:
-                break
-            lib.ipcr_lease_nack(handle, self._leases + i, 0)
-
-    def results(self, count: int) -> list[int]:
-        """What each of them is."""
-        return ffi.unpack(self._results, count)  # type: ignore[no-any-return]
-
-    def part(self, at: int, behind: int) -> Any:
-        """The memory of one."""
-        return ffi.buffer(self._memory + at, behind - at)
-
-
-class _Feeder:
-    """The thread of an unbounded queue whose lane is full: sends what waits here, in order, then ends.
-
-    The queue's lock `_feeding` guards all of this: who sees no feeder may put by itself, behind all that it had.
-    """
-
-    def __init__(self, queue: Queue[Any]) -> None:
-        self._queue = queue
-        self._waiting: deque[Encoded] = deque()
-        self._thread = threading.Thread(target=self._run, name=f"feeder of {queue}", daemon=True)
-        self.shutting = False  # shutdown() was called: behind the last message
-        self.closing = False  # the same of close()
-
-    def add(self, message: Encoded) -> None:
-        """Send it after what waits already."""
-        self._waiting.append(owned(message))
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def join(self) -> None:
-        self._thread.join()
-
-    def backlog(self) -> int:
-        """Messages that wait here."""
-        return len(self._waiting)
-
-    def drop(self) -> int:
-        """Forget what waits; returns how many."""
-        dropped = len(self._waiting)
-        self._waiting.clear()
-        return dropped
-
-    def _run(self) -> None:
-        queue, options = self._queue, ffi.new("struct ipcr_put *")
-        try:
-            while (size := self._send_what_fits(options)) is not None:
-                queue._wait(lib.ipcr_queue_wait_for_room(queue._handle, size + 64, arguments.FOREVER_NS))
-        except (errors.ShutDown, errors.ClosedError):  # by somebody else; or the process ends, and doesn't wait for us
-            self._give_up()
-        except BaseException:  # what the next put() will raise as well
-            self._give_up()
-            raise
-
-    def _send_what_fits(self, options: Any) -> int | None:
-        """None: it was everything, and we are at our end; otherwise the size of what needs room."""
-        queue = self._queue
-        with queue._feeding:
-            while self._waiting:
-                status = queue._try_put(self._waiting[0], options)
-                if status == _FULL:
-                    return size_of(self._waiting[0])
-                if status != _OK:
-                    queue._refuse(status, size_of(self._waiting[0]))
-                self._waiting.popleft()
-            self._end_locked()
-            return None
-
-    def _give_up(self) -> None:
-        with self._queue._feeding:
-            self._waiting.clear()
-            self._end_locked()
-
-    def _end_locked(self) -> None:
-        queue = self._queue
-        if self.shutting:
-            with contextlib.suppress(errors.ClosedError):
-                lib.ipcr_queue_shut(queue._handle, lib.IPCR_DRAINING)
-        if self.closing:
-            queue._leave()
-        queue._feeder = None  # last, or a put might slip in before the end
-        queue._choose()
 
 
 accelerate(Queue, "put", "get")

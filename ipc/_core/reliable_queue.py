@@ -11,7 +11,6 @@ says how often it was.  The algorithm stands in native/leases.h.
 from __future__ import annotations
 
 import pickle
-import threading
 import time
 from collections.abc import Generator, Iterable
 from contextlib import closing, suppress
@@ -22,6 +21,7 @@ from ipc._core import arguments, queue_stats
 from ipc._core import encoding as encodings
 from ipc._core.delivery import LEASE, UNREAD, VIEWABLE, DeadLetter, Delivery, Receipt
 from ipc._core.encoding import encode
+from ipc._core.hands import Hands
 from ipc._core.native import accelerate, check, ffi, lib
 from ipc._core.queues import DEFAULT_LANE, PICKLED, Empty, Full, QueueHandle, batches, options, size_of
 from ipc._core.segment import Segment
@@ -65,7 +65,6 @@ class ReliableQueue(QueueHandle, Generic[_T]):
 
     __slots__ = (
         "_dead_letter",
-        "_free_again",
         "_hands",
         "_lease_ns",
         "_lent",
@@ -166,9 +165,8 @@ class ReliableQueue(QueueHandle, Generic[_T]):
     def _set_state(self, state: tuple[ReliableQueue[Any] | None, int]) -> None:
         self._dead_letter, self._prefetch = state
         self._lease_ns = int(self._options().lease_ns)
-        self._hands: dict[object, Any] = {}  # with prefetch=: leases by _hand(); by id(), None while one is being taken
+        self._hands = Hands(self._prefetch)
         self._lent = 0  # views
-        self._free_again = threading.Condition()
         self._seen_returns = self._next_look = 0
         plain = self._accept == arguments.ALL_ENCODINGS and not self._prefetch and self._dead_letter is None
         self._go_fast(puts=True, gets=plain, lease_ns=self._lease_ns, acks=not self._prefetch)
@@ -176,8 +174,7 @@ class ReliableQueue(QueueHandle, Generic[_T]):
     def _after_fork(self) -> None:
         """A child holds none of what its parent holds."""
         super()._after_fork()
-        self._hands, self._lent = {}, 0
-        self._free_again = threading.Condition()
+        self._hands, self._lent = Hands(self._prefetch), 0
 
     def _state(self) -> tuple[ReliableQueue[Any] | None, int]:
         return self._dead_letter, self._prefetch
@@ -293,7 +290,7 @@ class ReliableQueue(QueueHandle, Generic[_T]):
         inbox = None
         try:
             if self._prefetch:
-                self._wait_for_hands(lease, deadline, timeout)
+                self._hands.wait_for(lease, self, deadline, timeout)
             inbox = self._borrow()
             message = _LOST
             while message is _LOST:  # the next one, as native code does with what it copies itself
@@ -304,7 +301,7 @@ class ReliableQueue(QueueHandle, Generic[_T]):
             self._return(inbox)
             inbox = None
             if self._prefetch:
-                self._remember(lease)
+                self._hands.fill(lease)
             return Delivery(self, lease, result, message)
         except BaseException:
             self._give_back(lease)
@@ -366,7 +363,7 @@ class ReliableQueue(QueueHandle, Generic[_T]):
         if lease.held:
             with suppress(errors.ClosedError):  # which gives back everything
                 lib.ipcr_lease_nack(self._handle, lease, 0)
-        self._let_go(lease)
+        self._hands.empty(lease)
 
     def _get_slowly(self, inbox: Any, lease: Any, deadline: int, timeout: float | None) -> int:
         def attempt() -> int:
@@ -421,49 +418,6 @@ class ReliableQueue(QueueHandle, Generic[_T]):
         if self._lent:
             raise errors.BusyError(f"{self} has a message that is looked at; end the `with` of its view() first")
         super().close()
-
-    # --- how many may be held -------------------------------------------------------------------------------------
-
-    def _wait_for_hands(self, lease: Any, deadline: int, timeout: float | None) -> None:
-        with self._free_again:
-            while len(self._hands) >= self._prefetch:
-                if self._closed_because:
-                    self._raise(lib.IPCR_CLOSED)
-                if self._look_at_hands():
-                    continue
-                left = (deadline - time.monotonic_ns()) / 1e9
-                if left <= 0:
-                    raise Empty(
-                        f"{self}: this handle holds {len(self._hands)} messages, which is prefetch={self._prefetch}, "
-                        f"and none was acknowledged within {timeout} s"
-                    )
-                self._free_again.wait(min(left, 0.1))
-            self._hands[id(lease)] = None
-
-    def _remember(self, lease: Any) -> None:
-        """A copy of it: a delivery that is forgotten takes its own along."""
-        held = _new_lease(LEASE)
-        held[0] = lease[0]
-        self._hands[_hand(lease)] = held
-        self._hands.pop(id(lease), None)
-
-    def _look_at_hands(self) -> bool:
-        """Whether some were free all the while: their leases ran out, or an end was cut short by a signal's handler."""
-        over = [
-            hand
-            for hand, lease in list(self._hands.items())  # other threads take and end theirs meanwhile
-            if lease is not None and not lib.ipcr_lease_is_held(self._handle, lease)
-        ]
-        for hand in over:
-            del self._hands[hand]
-        return bool(over)
-
-    def _let_go(self, lease: Any) -> None:
-        if self._prefetch:
-            with self._free_again:
-                self._hands.pop(id(lease), None)
-                self._hands.pop(_hand(lease), None)
-                self._free_again.notify()
 
     # --- dead letters -------------------------------------------------------------------------------------------
 
@@ -548,11 +502,6 @@ class ReliableQueue(QueueHandle, Generic[_T]):
     def stats(self) -> QueueStats:
         """Counters of this queue, per lane and in all."""
         return queue_stats.stats_of(self._segment)
-
-
-def _hand(lease: Any) -> tuple[int, int]:
-    """What tells a lease from all others of the queue."""
-    return lease.id, lease.deliveries
 
 
 def _checked(dead_letter: object, prefetch: object) -> tuple[ReliableQueue[Any] | None, int]:

@@ -4,41 +4,12 @@
  *     seeds DIRECTORY
  */
 #include "kernel.h"
+#include "seeding.h"
 #include "target.h"
 #include "transfer.h"
 #include "watch.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
-enum { MOST_SEED = 1 << 15 };
-
-static uint8_t seed[MOST_SEED];
-static size_t seed_bytes;
-static const char *directory;
-static uint32_t written;
 static const char filler[1 << 16];
-
-static void put(const void *bytes, size_t n)
-{
-    if (seed_bytes + n > sizeof seed)
-        violation("a seed is too long", seed_bytes + n);
-    memcpy(seed + seed_bytes, bytes, n);
-    seed_bytes += n;
-}
-
-static void put8(uint8_t byte) { put(&byte, 1); }
-
-static void keep(void)
-{
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%04u", directory, written++);
-    FILE *f = fopen(path, "wb");
-    if (f == NULL || fwrite(seed, 1, seed_bytes, f) != seed_bytes || fclose(f) != 0) {
-        fprintf(stderr, "can't write %s\n", path);
-        exit(1);
-    }
-}
 
 /* --- states of a segment ---------------------------------------------------------------------------------------- */
 

@@ -22,12 +22,6 @@ NATIVE = ROOT / "native"
 NOT_MODELLED = {
     "atomics.h",
     "os.c",
-    "fast_module.c",
-    "fast_ends.c",
-    "fast_queues.c",
-    "fast_deliveries.c",
-    "fast.h",
-    "fast_queues.h",
     "fast_calls.c",
     "fast_calls.h",
     "cdef.h",

@@ -231,9 +231,9 @@ QUEUES = (
             "native/queue.c",
             "    racy_write(ipcr_producer_payload(p), message, length); /* V: a stalled holder may be copying "
             "what stood there */\n"
-            "    *id = publish(q, p, length, info, now, ttl_ns);\n",
+            "    *at = publish(q, p, length, info, now, ttl_ns);\n",
             "    uint8_t *payload = ipcr_producer_payload(p);\n"
-            "    *id = publish(q, p, length, info, now, ttl_ns);\n"
+            "    *at = publish(q, p, length, info, now, ttl_ns);\n"
             "    racy_write(payload, message, length);\n",
         ),
     ),

@@ -59,11 +59,14 @@ def scribble(memory: mmap.mmap, dice: random.Random) -> None:
             memory[dice.randrange(0, 512)] = dice.getrandbits(8)
 
 
-def be_scribbler(directory: Path, until: float, dice: random.Random) -> dict[str, int]:
+def scribble_over(
+    path: Path, scribble: Callable[[mmap.mmap, random.Random], None], until: float, dice: random.Random
+) -> dict[str, int]:
+    """Flip bytes of whatever segment has that name, until then."""
     done: Counter[str] = Counter()
     while time.monotonic() < until:
         try:
-            with (directory / NAME).open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+            with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
                 done["segments"] += 1
                 for _ in range(100):
                     scribble(memory, dice)
@@ -73,6 +76,10 @@ def be_scribbler(directory: Path, until: float, dice: random.Random) -> dict[str
         except (FileNotFoundError, ValueError):  # between two segments, or one that has no size yet
             time.sleep(0.0005)
     return done
+
+
+def be_scribbler(directory: Path, until: float, dice: random.Random) -> dict[str, int]:
+    return scribble_over(directory / NAME, scribble, until, dice)
 
 
 # --- those who talk -----------------------------------------------------------------------------------------------
@@ -193,17 +200,24 @@ def be_receiver(directory: Path, until: float, dice: random.Random, met: Counter
         met["rounds"] += 1
 
 
-def main(role: str, directory: str, seconds: str, seed: str) -> None:
+def play(
+    scribbler: Callable[[Path, float, random.Random], dict[str, int]],
+    talkers: dict[str, Callable[[Path, float, random.Random, Counter[str]], None]],
+    role: str,
+    directory: str,
+    seconds: str,
+    seed: str,
+) -> None:
+    faulthandler.enable()
     until, dice, met = time.monotonic() + float(seconds), random.Random(f"{role} {seed}"), Counter[str]()
     if role == "scribbler":
-        met.update(be_scribbler(Path(directory), until, dice))
+        met.update(scribbler(Path(directory), until, dice))
     else:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-        (be_sender if role == "sender" else be_receiver)(Path(directory), until, dice, met)
+        talkers[role](Path(directory), until, dice, met)
         faulthandler.cancel_dump_traceback_later()
     print(json.dumps(met))
 
 
 if __name__ == "__main__":
-    faulthandler.enable()
-    main(*sys.argv[1:])
+    play(be_scribbler, {"sender": be_sender, "receiver": be_receiver}, *sys.argv[1:])

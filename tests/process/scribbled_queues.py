@@ -6,11 +6,9 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import json
 import mmap
 import queue
 import random
-import resource
 import sys
 import time
 from collections import Counter
@@ -55,19 +53,7 @@ def scribble(memory: mmap.mmap, dice: random.Random) -> None:
 
 
 def be_scribbler(directory: Path, until: float, dice: random.Random) -> dict[str, int]:
-    done: Counter[str] = Counter()
-    while time.monotonic() < until:
-        try:
-            with (directory / NAME).open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
-                done["segments"] += 1
-                for _ in range(100):
-                    scribble(memory, dice)
-                    done["scribbles"] += 1
-                    if dice.random() < 0.3:
-                        time.sleep(dice.random() * 0.002)
-        except (FileNotFoundError, ValueError):  # between two segments, or one that has no size yet
-            time.sleep(0.0005)
-    return done
+    return scribbled.scribble_over(directory / NAME, scribble, until, dice)
 
 
 def message(dice: random.Random) -> bytes:
@@ -183,17 +169,5 @@ def be_consumer(directory: Path, until: float, dice: random.Random, met: Counter
         met["rounds"] += 1
 
 
-def main(role: str, directory: str, seconds: str, seed: str) -> None:
-    until, dice, met = time.monotonic() + float(seconds), random.Random(f"{role} {seed}"), Counter[str]()
-    if role == "scribbler":
-        met.update(be_scribbler(Path(directory), until, dice))
-    else:
-        resource.setrlimit(resource.RLIMIT_AS, (scribbled.MEMORY, scribbled.MEMORY))
-        (be_producer if role == "producer" else be_consumer)(Path(directory), until, dice, met)
-        faulthandler.cancel_dump_traceback_later()
-    print(json.dumps(met))
-
-
 if __name__ == "__main__":
-    faulthandler.enable()
-    main(*sys.argv[1:])
+    scribbled.play(be_scribbler, {"producer": be_producer, "consumer": be_consumer}, *sys.argv[1:])

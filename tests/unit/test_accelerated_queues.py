@@ -19,6 +19,7 @@ import pytest
 import ipc
 from ipc._core.delivery import Delivery
 from ipc._core.native import fast
+from tests.unit import left_to_python
 
 accelerated = pytest.mark.skipif(fast is None, reason="the accelerator is not in use")
 
@@ -33,18 +34,7 @@ Python = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture
 def fallbacks(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each method was left to Python."""
-    count: Counter[str] = Counter()
-    for owner, name in METHODS:
-        attribute = f"_{name}_over_cffi"
-        if attribute in owner.__dict__:
-            ours = owner.__dict__[attribute]
-
-            def counted(*args: Any, _ours: Any = ours, _name: str = name, **options: Any) -> Any:
-                count[_name] += 1
-                return _ours(*args, **options)
-
-            monkeypatch.setattr(owner, attribute, counted)
-    return count
+    return left_to_python.counted(monkeypatch, METHODS)
 
 
 @pytest.fixture

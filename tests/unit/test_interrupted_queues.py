@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import ipc
-from ipc._core import arguments, delivery, encoding, lending, plain_queue, queues, reliable_queue
+from ipc._core import arguments, delivery, encoding, hands, lending, plain_batches, plain_queue, queues, reliable_queue
 from tests.unit import test_interrupted_loans as moments
 
 PAGE = 4096
@@ -53,11 +53,11 @@ def in_python(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """The moments are those of all modules that a queue's call runs through."""
-    modules = (arguments, delivery, encoding, lending, plain_queue, queues, reliable_queue)
+    modules = (arguments, delivery, encoding, hands, lending, plain_batches, plain_queue, queues, reliable_queue)
     monkeypatch.setattr(moments, "FILES", {module.__file__ for module in modules})
     monkeypatch.setattr(moments, "Interrupt", KeyboardInterrupt)
     # what a call has returned is its caller's, though the caller may be interrupted before it looks
-    returned = {(name, "return") for name in ("get", "get_many")}
+    returned = {(name, "return") for name in ("get", "get_many", "_get_waiting")}
     monkeypatch.setattr(moments, "LEFT_OUT", moments.LEFT_OUT | returned)
 
 
@@ -160,6 +160,7 @@ GETS: dict[str, Callable[[Any], Any]] = {
     "get": lambda q: q.get(),
     "get in time": lambda q: q.get(timeout=5),
     "get_nowait": lambda q: q.get_nowait(),
+    "get behind the accelerator": lambda q: q._get_waiting(True, 5),
     "get_many": lambda q: q.get_many(1)[0],
 }
 

@@ -274,3 +274,38 @@ def test_ack_many_acks_the_others_when_some_are_lost(reliable: ipc.ReliableQueue
     stats = reliable.stats()
     assert (stats.acknowledged, stats.ready, stats.leased) == (5, 1, 0)
     reliable.ack_many([])
+
+
+class Counts:
+    """Says how often it was pickled, and may refuse."""
+
+    def __init__(self, refuses: bool = False) -> None:
+        self.times = 0
+        self.refuses = refuses
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.times += 1
+        if self.refuses:
+            raise ValueError("not me")
+        return (int, (self.times,))
+
+
+def test_what_pickling_raises_in_a_batch_is_raised_once_what_came_before_it_was_put() -> None:
+    """So is what a signal's handler raises while something is pickled: nothing is tried again."""
+    with ipc.Queue[Any]() as q:
+        good, bad = Counts(), Counts(refuses=True)
+        with pytest.raises(ValueError, match="not me") as raised:
+            q.put_many([[good], [bad], [good]])
+        assert raised.value.put == 1  # type: ignore[attr-defined]
+        assert (good.times, bad.times) == (1, 1)
+        assert q.get_many(timeout=0) == [[1]]
+
+
+def test_a_batch_that_finds_no_room_pickles_nothing_twice() -> None:
+    with ipc.Queue[Any](maxsize=2) as q:
+        several = [Counts() for _ in range(4)]
+        with pytest.raises(standard.Full) as raised:
+            q.put_many([[one] for one in several], timeout=0)
+        assert raised.value.put == 2  # type: ignore[attr-defined]
+        assert [one.times for one in several] == [1, 1, 1, 1]
+        q.purge()

@@ -22,8 +22,7 @@ from ipc._core.native import ffi, lib
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "ipc"
 NATIVE = ROOT / "native"
-ACCELERATOR = {"fast_module.c", "fast_ends.c", "fast_queues.c", "fast_deliveries.c"}  # needs Python
-CORE = sorted(path for path in NATIVE.glob("*.c") if path.name not in ACCELERATOR)
+CORE = sorted(NATIVE.glob("*.c"))
 
 # From the ground up; a module may import from those before it, and from none after it.
 STOREYS = [

@@ -1,5 +1,5 @@
-/* fast_deliveries.c - the fast cases of reliable queues: putting for a receipt, taking a delivery, acknowledging it. */
-#include "fast_queues.h"
+/* deliveries.c - the fast cases of reliable queues: putting for a receipt, taking a delivery, acknowledging it. */
+#include "queues.h"
 
 #include <stddef.h>
 #include <structmember.h>

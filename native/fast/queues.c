@@ -1,11 +1,11 @@
-/* fast_queues.c - the fast cases of putting into queues and taking from them; see fast.h.
+/* queues.c - the fast cases of putting into queues and taking from them; see fast.h.
  *
  * Exact bytes, and objects of the built-in classes that go as plain pickles, which can go or come now, without options.
  *
  * The interpreter lock is kept but for long copies and for spinning.  The core's private locks are held for one message
  * at a time by threads that don't need the interpreter meanwhile, so nobody waits here for one who waits for us.
  */
-#include "fast_queues.h"
+#include "queues.h"
 
 static const char *const name_texts[NAMES_OF_QUEUES] = {
     "_put_over_cffi", "_put_ready", "_get_over_cffi", "_get_waiting", "_finish_at",

@@ -1,4 +1,4 @@
-/* fast_ends.c - the fast cases of sending and receiving through the ends of a channel; see fast.h.
+/* ends.c - the fast cases of sending and receiving through the ends of a channel; see fast.h.
  *
  * A method here does exact bytes, without options, that can go or come now.
  *

@@ -31,10 +31,9 @@ PyObject *fast_leave(PyObject *name, PyObject *self, PyObject *const *args, Py_s
 /* Nothing but perhaps a timeout that nothing is wrong with (None, or a number of seconds) behind `count` arguments, the
  * last of them positional if `positional` says so. */
 int fast_only_a_timeout(PyObject *const *args, Py_ssize_t nargs, PyObject *names, Py_ssize_t count, int positional);
-int fast_is_timeout(PyObject *value);
 int fast_intern(PyObject **strings, const char *const *texts, int count);
 
-/* fast_ends.c, fast_queues.c, fast_deliveries.c: what they add to the module. */
+/* ends.c, queues.c, deliveries.c: what they add to the module. */
 extern PyTypeObject *fast_end_type, *fast_queue_type, *fast_delivery_type;
 extern const struct fast_method fast_end_methods[], fast_queue_methods[], fast_reliable_methods[],
     fast_delivery_methods[];

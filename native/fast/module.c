@@ -1,4 +1,4 @@
-/* fast_module.c - the accelerator as a module, and what its rooms share; see fast.h. */
+/* module.c - the accelerator as a module, and what its rooms share; see fast.h. */
 #include "fast.h"
 
 const struct ipcr_fast_calls *fast_core;
@@ -25,7 +25,7 @@ PyObject *fast_leave(PyObject *name, PyObject *self, PyObject *const *args, Py_s
     return PyObject_VectorcallMethod(name, stack, (size_t)nargs + 1, names);
 }
 
-int fast_is_timeout(PyObject *value)
+static int is_timeout(PyObject *value)
 {
     if (value == Py_None)
         return 1;
@@ -40,9 +40,9 @@ int fast_is_timeout(PyObject *value)
 int fast_only_a_timeout(PyObject *const *args, Py_ssize_t nargs, PyObject *names, Py_ssize_t count, int positional)
 {
     if (names == NULL)
-        return nargs == count || (positional && nargs == count + 1 && fast_is_timeout(args[count]));
+        return nargs == count || (positional && nargs == count + 1 && is_timeout(args[count]));
     return nargs == count && PyTuple_GET_SIZE(names) == 1 && PyTuple_GET_ITEM(names, 0) == timeout_name &&
-           fast_is_timeout(args[count]);
+           is_timeout(args[count]);
 }
 
 /* --- the module ----------------------------------------------------------------------------------------------- */

@@ -1,4 +1,4 @@
-/* fast_queues.h - what the accelerator's rooms for queues share. */
+/* queues.h - what the accelerator's rooms for queues share. */
 #ifndef IPCR_FAST_QUEUES_H
 #define IPCR_FAST_QUEUES_H
 
