@@ -157,16 +157,16 @@ static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t nargs, Py
     const int64_t result = fast_core->queue_lease(&inbox, &lease, q->lease_ns);
     if (result < 0)
         return fast_leave(fast_queue_names[GET], self, args, nargs, names);
-    if (!fast_is_simple(result))
-        return PyObject_CallMethod(self, name_texts[DELIVER_AT], "KKL", (unsigned long long)(uintptr_t)&inbox,
-                                   (unsigned long long)(uintptr_t)&lease, (long long)result);
     PyObject *owner = Py_NewRef(q->owner); /* decoding may close the queue */
-    PyObject *message = fast_decoded(&inbox, result);
-    PyObject *delivery = message == NULL || q->handle == NULL ? NULL : deliver(self, &lease, result, message);
-    if (message != NULL && q->handle == NULL)
-        delivery = fast_leave(fast_queue_names[GET], self, args, nargs, names); /* says that it is closed */
-    else if (delivery == NULL)
-        fast_core->lease_nack(inbox.queue, &lease, 0);
+    PyObject *message = NULL, *delivery = NULL;
+    if (!fast_is_simple(result))
+        delivery = PyObject_CallMethod(self, name_texts[DELIVER_AT], "KKL", (unsigned long long)(uintptr_t)&inbox,
+                                       (unsigned long long)(uintptr_t)&lease, (long long)result);
+    else if ((message = fast_decoded(&inbox, result)) != NULL)
+        delivery = q->handle != NULL ? deliver(self, &lease, result, message)
+                                     : fast_leave(fast_queue_names[GET], self, args, nargs, names); /* it is closed */
+    if (delivery == NULL)
+        fast_core->lease_nack(inbox.queue, &lease, 0); /* nobody knows of it; nothing, if it was ended already */
     Py_XDECREF(message);
     Py_DECREF(owner);
     return delivery;

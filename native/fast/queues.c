@@ -148,6 +148,18 @@ PyObject *fast_decoded(const struct ipcr_queue_inbox *inbox, int64_t result)
     return message;
 }
 
+/* What we don't decode, Python does.  A signal's handler may raise before it begins: what was leased goes back then. */
+static PyObject *finish(PyObject *self, struct ipcr_queue_inbox *inbox, int64_t result)
+{
+    PyObject *owner = Py_NewRef(((const struct fast_queue *)self)->owner); /* the queue may be closed meanwhile */
+    PyObject *message = PyObject_CallMethod(self, name_texts[FINISH_AT], "KL", (unsigned long long)(uintptr_t)inbox,
+                                            (long long)result);
+    if (message == NULL && (result & IPCR_RESULT_LENT) != 0)
+        fast_core->lease_nack(inbox->queue, &inbox->lease, 0); /* nothing, if it was ended already */
+    Py_DECREF(owner);
+    return message;
+}
+
 static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
     const struct fast_queue *q = (const struct fast_queue *)self;
@@ -161,8 +173,7 @@ static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t nargs, Py
     if (fast_is_simple(result))
         return fast_decoded(&inbox, result);
     if (result >= 0)
-        return PyObject_CallMethod(self, name_texts[FINISH_AT], "KL", (unsigned long long)(uintptr_t)&inbox,
-                                   (long long)result);
+        return finish(self, &inbox, result);
     return fast_leave(fast_queue_names[result == IPCR_EMPTY ? GET_WAITING : GET], self, args, nargs, names);
 }
 

@@ -139,6 +139,27 @@ def test_a_queue_that_looks_at_everything_is_left_to_python(fallbacks: Counter[s
     assert fallbacks["ack"] == 1  # one more may be held then
 
 
+@accelerated
+@pytest.mark.parametrize("message", [b"x" * 20_000, "y" * 20_000], ids=["bytes", "pickle"])
+def test_what_python_did_not_come_to_decode_goes_back(message: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal's handler raises between the native lease and the method in Python."""
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with ipc.Queue[Any]() as queue, ipc.ReliableQueue[Any](lease=None, accept=None) as reliable:
+        for q, method in ((queue, "_finish_at"), (reliable, "_deliver_at")):
+            q.put(message)
+            with monkeypatch.context() as patched:
+                patched.setattr(type(q), method, interrupted)
+                with pytest.raises(KeyboardInterrupt):
+                    q.get()
+            assert q.stats().leased == 0
+        assert queue.get() == message
+        with reliable.get(0) as delivery:
+            assert (delivery.message, delivery.deliveries) == (message, 2)
+
+
 # --- both do the same ---------------------------------------------------------------------------------------------
 
 OUTCOMES = """
