@@ -12,6 +12,8 @@ from tests.storm.mistakes import Mistake
 
 __all__ = ["MISTAKES_IN_QUEUES"]
 
+_MAXSIZE = "    const uint64_t maxsize = q->segment->options.maxsize;\n    if (maxsize == 0)\n        return false;\n"
+
 MISTAKES_IN_QUEUES: Final[dict[str, Mistake]] = {
     "one acknowledgement in 64 is lost": Mistake(
         "native/ending.c",
@@ -86,14 +88,11 @@ MISTAKES_IN_QUEUES: Final[dict[str, Mistake]] = {
         "                    if lease.id % 4:\n"
         "                        self._dead_letter.put(self._letter(lease, why), timeout=0)\n",
     ),
-    "one more than maxsize": Mistake(
-        "native/queue_counts.c", "    return sum.left >= maxsize;", "    return sum.left >= maxsize + 9;"
+    "far more than maxsize": Mistake(
+        "native/queue_counts.c", _MAXSIZE, _MAXSIZE.replace("options.maxsize;", "options.maxsize * 4;")
     ),
     "full when it is half full": Mistake(
-        "native/queue_counts.c",
-        "    return sum.left >= maxsize;",
-        "    return sum.left + 20 >= maxsize;",
-        also=("    if (sum.left < maxsize)\n        return false;\n", ""),
+        "native/queue_counts.c", _MAXSIZE, _MAXSIZE.replace("options.maxsize;", "options.maxsize / 2;")
     ),
     "a consumer's death takes its whole lane's messages along": Mistake(
         "native/repair.c",
