@@ -4,6 +4,8 @@
 
 #include "ends.h"
 #include "fast_calls.h"
+#include "multicast.h"
+#include "multicast_stats.h"
 #include "os.h"
 #include "queue.h"
 #include "queue_stats.h"

@@ -29,6 +29,7 @@
 #define IPCR_WRONG_SIDE ...
 #define IPCR_LEASE_LOST ...
 #define IPCR_SHUT_DOWN ...
+#define IPCR_LAGGED_OUT ...
 #define IPCR_ERRNO_BASE ...
 
 #define IPCR_FORMAT_VERSION ...
@@ -36,6 +37,22 @@
 #define IPCR_KIND_CHANNEL ...
 #define IPCR_KIND_QUEUE ...
 #define IPCR_KIND_RELIABLE ...
+#define IPCR_KIND_MULTICAST ...
+#define IPCR_MOST_SUBSCRIBERS ...
+#define IPCR_MOST_TOPIC ...
+#define IPCR_LOSSLESS ...
+#define IPCR_LOSSY ...
+#define IPCR_WAIT_FOR_LAGGARDS ...
+#define IPCR_EVICT_LAGGARDS ...
+#define IPCR_START_LATEST ...
+#define IPCR_START_OLDEST ...
+#define IPCR_START_SEQUENCE ...
+#define IPCR_LAP_TO_OLDEST ...
+#define IPCR_LAP_TO_LATEST ...
+#define IPCR_NO_SUBSCRIBER ...
+#define IPCR_CURSOR_JOINING ...
+#define IPCR_CURSOR_ACTIVE ...
+#define IPCR_CURSOR_EVICTED ...
 #define IPCR_MOST_HOLDERS ...
 #define IPCR_MOST_DELIVERIES ...
 #define IPCR_MOST_LANES ...
@@ -293,6 +310,112 @@ struct ipcr_queue_stats {
 int ipcr_queue_stats(struct ipcr_segment const *segment, struct ipcr_queue_stats *out, struct ipcr_lane_stats *lanes,
                      uint32_t most);
 int ipcr_queue_stats_of_file(int fd, struct ipcr_queue_stats *out, struct ipcr_lane_stats *lanes, uint32_t most);
+
+struct ipcr_multicast_options {
+    uint64_t policy;
+    uint64_t on_laggard;
+    uint64_t max_lag;
+    ...;
+};
+struct ipcr_topic {
+    char const *name;
+    uint64_t length;
+    uint32_t number;
+};
+struct ipcr_laggard {
+    uint32_t subscriber;
+    uint32_t pid;
+    uint64_t behind;
+    uint64_t since_ns;
+};
+struct ipcr_subscription {
+    uint32_t start;
+    uint32_t on_lap;
+    uint64_t sequence;
+    uint32_t observe;
+    uint32_t topics;
+    uint64_t interval_ns;
+    uint64_t spin_ns;
+};
+struct ipcr_publisher { ...; };
+struct ipcr_subscriber { ...; };
+struct ipcr_subscriber_inbox {
+    struct ipcr_subscriber *subscriber;
+    char bytes[...];
+};
+uint64_t ipcr_multicast_footprint(uint64_t capacity, uint32_t entries);
+int ipcr_segment_create_multicast(char const *dir, char const *name, uint64_t capacity, uint32_t entries,
+                                  struct ipcr_multicast_options const *options, uint64_t start_sequence,
+                                  struct ipcr_segment **out);
+void ipcr_segment_multicast_options(struct ipcr_segment const *segment, struct ipcr_multicast_options *out);
+uint32_t ipcr_topic_number(char const *name, uint64_t length);
+int ipcr_publisher_open(struct ipcr_segment *segment, uint64_t spin_ns, uint32_t *by, struct ipcr_publisher **out);
+void ipcr_publisher_close(struct ipcr_publisher *p);
+void ipcr_publisher_free(struct ipcr_publisher *p);
+int64_t ipcr_publish_bytes(struct ipcr_publisher *p, char const *message, uint64_t length);
+int64_t ipcr_publish(struct ipcr_publisher *p, struct ipcr_topic const *topic, struct ipcr_piece const *pieces,
+                     uint64_t count, uint64_t info);
+int64_t ipcr_publish_many(struct ipcr_publisher *p, struct ipcr_topic const *topic, char const *messages,
+                          uint64_t const *lengths, uint64_t const *infos, uint64_t count);
+int ipcr_publisher_claim(struct ipcr_publisher *p, struct ipcr_topic const *topic, uint64_t length);
+char *ipcr_publisher_lent(struct ipcr_publisher const *p);
+int64_t ipcr_publisher_commit(struct ipcr_publisher *p, uint64_t length, uint64_t info);
+int ipcr_publisher_abort(struct ipcr_publisher *p);
+int ipcr_publisher_wait(struct ipcr_publisher *p, uint64_t deadline_ns, int resume);
+void ipcr_publisher_stop_waiting(struct ipcr_publisher *p);
+int ipcr_publisher_look_around(struct ipcr_publisher *p);
+void ipcr_publisher_laggard(struct ipcr_publisher *p, struct ipcr_laggard *out);
+int ipcr_subscriber_open(struct ipcr_segment *segment, struct ipcr_subscription const *wanted,
+                         struct ipcr_topic const *topics, uint64_t *oldest, uint64_t *next,
+                         struct ipcr_subscriber **out);
+void ipcr_subscriber_close(struct ipcr_subscriber *s);
+void ipcr_subscriber_free(struct ipcr_subscriber *s);
+int64_t ipcr_subscriber_recv_into(struct ipcr_subscriber_inbox *inbox);
+int64_t ipcr_subscriber_try_recv_into(struct ipcr_subscriber_inbox *inbox);
+int64_t ipcr_subscriber_copy(struct ipcr_subscriber *s, char *out, uint64_t room);
+int64_t ipcr_subscriber_recv_many(struct ipcr_subscriber *s, char *out, uint64_t room, int64_t *results,
+                                  uint64_t *sequences, uint64_t most);
+int64_t ipcr_subscriber_peek(struct ipcr_subscriber *s);
+char const *ipcr_subscriber_lent(struct ipcr_subscriber const *s);
+int ipcr_subscriber_release(struct ipcr_subscriber *s);
+int ipcr_subscriber_put_back(struct ipcr_subscriber *s);
+int ipcr_subscriber_wait(struct ipcr_subscriber *s, uint64_t deadline_ns, int resume);
+void ipcr_subscriber_stop_waiting(struct ipcr_subscriber *s);
+int ipcr_subscriber_look_around(struct ipcr_subscriber *s);
+uint32_t ipcr_multicast_publisher_pid(struct ipcr_segment const *segment);
+uint64_t ipcr_subscriber_last_sequence(struct ipcr_subscriber const *s);
+uint64_t ipcr_subscriber_last_lost(struct ipcr_subscriber const *s);
+uint64_t ipcr_subscriber_lost(struct ipcr_subscriber const *s);
+struct ipcr_subscriber_stats {
+    uint32_t number;
+    uint32_t pid;
+    uint32_t state;
+    uint32_t alive;
+    uint64_t next;
+    uint64_t received;
+    uint64_t lost;
+};
+struct ipcr_multicast_stats {
+    uint32_t creator_pid;
+    uint32_t present;
+    uint32_t named;
+    uint32_t entries;
+    uint64_t capacity;
+    uint64_t published;
+    uint64_t oldest;
+    uint64_t bytes;
+    uint64_t parked_ns;
+    uint64_t evicted;
+    uint32_t publisher_pid;
+    uint32_t publisher_state;
+    uint32_t publisher_alive;
+    uint32_t subscribers;
+    struct ipcr_multicast_options options;
+};
+int ipcr_multicast_stats(struct ipcr_segment const *segment, struct ipcr_multicast_stats *out,
+                         struct ipcr_subscriber_stats *subscribers, uint32_t most);
+int ipcr_multicast_stats_of_file(int fd, struct ipcr_multicast_stats *out, struct ipcr_subscriber_stats *subscribers,
+                                 uint32_t most);
 
 int ipcr_os_end_with(int fd, int exit_code);
 

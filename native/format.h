@@ -1,6 +1,6 @@
 /* format.h - every byte that lives in shared memory, and nothing else.
  *
- * A segment is one file:  [ header, header_bytes ][ data, capacity bytes ]   (queues: queue_format.h)
+ * A segment is one file:  [ header, header_bytes ][ data, capacity bytes ]   (queues: queue_format.h; multicast: multicast_format.h)
  * The data area is mapped twice, back to back, so that every record is contiguous in virtual memory.
  *
  * Rules: fixed-width types, no pointers (offsets and positions only), little-endian.  The geometry (the
@@ -26,7 +26,9 @@
 /* Unfinished segments where the file system has no O_TMPFILE; never a legal name. */
 #define IPCR_TEMPORARY_PREFIX ".ipc-unfinished-"
 
-enum ipcr_kind { IPCR_KIND_RING = 1, IPCR_KIND_CHANNEL = 2, IPCR_KIND_QUEUE = 3, IPCR_KIND_RELIABLE = 4 };
+enum ipcr_kind {
+    IPCR_KIND_RING = 1, IPCR_KIND_CHANNEL = 2, IPCR_KIND_QUEUE = 3, IPCR_KIND_RELIABLE = 4, IPCR_KIND_MULTICAST = 5
+};
 
 /* header.flags */
 #define IPCR_FLAG_ASYMMETRIC 1u /* whoever parks runs membarrier; registered publishers need no fence */
@@ -47,7 +49,7 @@ struct ipcr_geometry {
     uint64_t uuid[2];      /* random: tells a re-created segment from its predecessor */
     uint64_t time_namespace; /* inode of /proc/self/ns/time of the creator; 0 when unknown */
     uint32_t creator_pid;  /* for people; proves nothing */
-    uint32_t lanes;        /* queues only; else 0 */
+    uint32_t lanes;        /* queues: how many.  Multicast: entries of its index.  Else 0 */
 };
 
 /* An exclusive end.  Writer: whoever holds the end's role lock byte.  Readers: everybody.
@@ -149,6 +151,8 @@ enum ipcr_encoding { IPCR_BYTES = 0, IPCR_PICKLE = 1, IPCR_ARRAY = 2, IPCR_PICKL
 #define IPCR_LOCK_NAME (IPCR_LOCK_BASE + 1)
 #define IPCR_LOCK_ROLE(side) (IPCR_LOCK_BASE + 16 + 2 * (side))
 #define IPCR_LOCK_CLAIM(side) (IPCR_LOCK_BASE + 17 + 2 * (side))
+
+static inline uint64_t ipcr_padded(uint64_t length) { return (length + 7) & ~UINT64_C(7); }
 
 /* FNV-1a over the numbers that two builds must agree on. */
 static inline uint64_t ipcr_layout_hash(void)

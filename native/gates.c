@@ -23,6 +23,22 @@ int ipcr_gate_wait(ipcr_word32 *parked, ipcr_ready *ready, const void *what, uin
     return rc;
 }
 
+int ipcr_gate_wait_asymmetric(ipcr_word32 *parked, ipcr_ready *ready, const void *what, uint64_t deadline_ns, bool *slept)
+{
+    const uint32_t expected = arm(parked);
+    ipcr_os_membarrier(); /* forbidden since we attached?  Then the second look is all there is */
+    if (ready(what))
+        return IPCR_OK;
+    *slept = true;
+    const uint64_t second_look = ipcr_os_now_ns() + IPCR_SECOND_LOOK_NS;
+    if (second_look >= deadline_ns)
+        return ipcr_os_futex_wait(parked, expected, deadline_ns);
+    const int rc = ipcr_os_futex_wait(parked, expected, second_look);
+    if (rc != IPCR_OK || load_relaxed32(parked) != expected || ready(what))
+        return rc;
+    return ipcr_os_futex_wait(parked, expected, deadline_ns);
+}
+
 void ipcr_gate_open(ipcr_word32 *parked, int n)
 {
     uint32_t seen = load_relaxed32(parked);

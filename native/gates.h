@@ -26,6 +26,10 @@
 /* Sleep until woken, a signal (IPCR_AGAIN) or the deadline, unless `ready` says so.  *slept: whether we did, or meant to. */
 int ipcr_gate_wait(ipcr_word32 *parked, ipcr_ready *ready, const void *what, uint64_t deadline_ns, bool *slept);
 
+/* The same where whoever makes the event is spared its full fence, as in waiting.h: the waiter runs membarrier, and looks a
+ * second time after a millisecond.  For gates that are opened for all: the word isn't armed anew after a wake-up. */
+int ipcr_gate_wait_asymmetric(ipcr_word32 *parked, ipcr_ready *ready, const void *what, uint64_t deadline_ns, bool *slept);
+
 void ipcr_gate_open(ipcr_word32 *parked, int n); /* wake up to n, if the word says so */
 
 /* For what concerns all who sleep, and is not passed on: wake them whatever the word says.  It is even while some sleep when

@@ -36,7 +36,6 @@ static inline uint64_t ipcr_lap_at(const struct ipcr_lane *l, uint64_t sequence)
 {
     return (sequence >> l->lap_shift) & IPCR_LAP_MASK;
 }
-static inline uint64_t ipcr_padded(uint64_t length) { return (length + 7) & ~UINT64_C(7); }
 
 /* Is the message of this number there (whatever became of it), by the word in its slot? */
 static inline bool ipcr_is_there(const struct ipcr_lane *l, uint64_t sequence, uint64_t state)

@@ -28,6 +28,8 @@ bool ipcr_nothing_unread(struct ipcr_segment *s)
     const struct ipcr_header *header = s->header;
     if (s->lane != NULL)
         return ipcr_lanes_nothing_unread(s);
+    if (s->kind == IPCR_KIND_MULTICAST) /* whoever subscribed has gone, and who comes later has no claim on old messages */
+        return true;
     return load_acquire64(&header->at[IPCR_SENDER].position) == load_acquire64(&header->at[IPCR_RECEIVER].position);
 }
 

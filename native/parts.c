@@ -16,6 +16,16 @@ uint64_t ipcr_pieces_length(const struct ipcr_piece *pieces, uint64_t count, uin
     return at - skew;
 }
 
+void ipcr_pieces_write(uint8_t *to, const struct ipcr_piece *pieces, uint64_t count, uint64_t skew)
+{
+    uint64_t end = skew;
+    for (uint64_t i = 0; i < count; i++) {
+        const uint64_t start = i == 0 ? end : ipcr_align_data(end);
+        racy_write(to + (start - skew), pieces[i].data, pieces[i].length);
+        end = start + pieces[i].length;
+    }
+}
+
 void ipcr_pieces_copy(uint8_t *to, const struct ipcr_piece *pieces, uint64_t count, uint64_t skew, uint64_t from,
                       uint64_t n)
 {

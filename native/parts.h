@@ -43,6 +43,9 @@ uint64_t ipcr_pieces_length(const struct ipcr_piece *pieces, uint64_t count, uin
 void ipcr_pieces_copy(uint8_t *to, const struct ipcr_piece *pieces, uint64_t count, uint64_t skew, uint64_t from,
                       uint64_t n);
 
+/* All of it, where somebody may read meanwhile, and finds out afterwards (edge V). */
+void ipcr_pieces_write(uint8_t *to, const struct ipcr_piece *pieces, uint64_t count, uint64_t skew);
+
 /* IPCR_OK when the receiver has released all that was sent, IPCR_FULL before.  In sending.c. */
 int ipcr_everything_taken(struct ipcr_end *e);
 

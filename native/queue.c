@@ -269,17 +269,6 @@ static uint64_t longest(const struct ipcr_piece *pieces, uint64_t count)
     return ipcr_pieces_length(pieces, count, skew);
 }
 
-/* As ipcr_pieces_copy does for channels, where nobody reads meanwhile. */
-static void write_pieces(uint8_t *to, const struct ipcr_piece *pieces, uint64_t count, uint64_t skew)
-{
-    uint64_t end = skew;
-    for (uint64_t i = 0; i < count; i++) {
-        const uint64_t start = i == 0 ? end : ipcr_align_data(end);
-        racy_write(to + (start - skew), pieces[i].data, pieces[i].length); /* V: as in put_bytes */
-        end = start + pieces[i].length;
-    }
-}
-
 int ipcr_queue_put_pieces(struct ipcr_queue *q, const struct ipcr_piece *pieces, uint64_t count, struct ipcr_put *put)
 {
     struct ipcr_producer *p;
@@ -291,7 +280,7 @@ int ipcr_queue_put_pieces(struct ipcr_queue *q, const struct ipcr_piece *pieces,
     if (rc == IPCR_OK) {
         const uint64_t skew = p->position & (IPCR_DATA_ALIGNMENT - 1);
         const uint64_t length = ipcr_pieces_length(pieces, count, skew);
-        write_pieces(ipcr_producer_payload(p), pieces, count, skew);
+        ipcr_pieces_write(ipcr_producer_payload(p), pieces, count, skew); /* V: as in put_bytes */
         at = publish(q, p, length, put->info, ipcr_os_now_ns(), put->ttl_ns);
         put->id = id_of(q, at);
     }

@@ -27,11 +27,17 @@ static bool is_queue(uint32_t kind) { return kind == IPCR_KIND_QUEUE || kind == 
 static uint64_t header_bytes(uint32_t kind, uint32_t lanes)
 {
     const uint64_t page = ipcr_os_page_bytes();
+    if (kind == IPCR_KIND_MULTICAST)
+        return ipcr_multicast_header_bytes(lanes, page);
     return is_queue(kind) ? ipcr_queue_header_bytes(lanes, page) : ipcr_to_pages(sizeof(struct ipcr_header), page);
 }
 
 uint64_t ipcr_segment_footprint(uint64_t capacity) { return header_bytes(IPCR_KIND_RING, 0) + capacity; }
 uint64_t ipcr_queue_footprint(uint32_t lanes) { return header_bytes(IPCR_KIND_QUEUE, lanes); }
+uint64_t ipcr_multicast_footprint(uint64_t capacity, uint32_t entries)
+{
+    return header_bytes(IPCR_KIND_MULTICAST, entries) + capacity;
+}
 uint64_t ipcr_lane_footprint(uint64_t slots, uint64_t capacity)
 {
     return ipcr_lane_bytes(slots, capacity, ipcr_os_page_bytes());
@@ -42,7 +48,12 @@ static uint64_t total_bytes(uint32_t kind, uint64_t capacity, uint32_t lanes, ui
     return header_bytes(kind, lanes) + (is_queue(kind) ? lanes * ipcr_lane_footprint(slots, capacity) : capacity);
 }
 
-static uint64_t layout_hash(uint32_t kind) { return is_queue(kind) ? ipcr_queue_layout_hash() : ipcr_layout_hash(); }
+static uint64_t layout_hash(uint32_t kind)
+{
+    if (kind == IPCR_KIND_MULTICAST)
+        return ipcr_multicast_layout_hash();
+    return is_queue(kind) ? ipcr_queue_layout_hash() : ipcr_layout_hash();
+}
 
 uint64_t ipcr_round_capacity(uint64_t wanted)
 {
@@ -171,6 +182,13 @@ static int initialise(struct ipcr_segment *s)
     if (is_queue(s->kind)) {
         ipcr_queue_header(s)->options = s->options;
         ipcr_lanes_initialise(s);
+        return IPCR_OK;
+    }
+    if (s->kind == IPCR_KIND_MULTICAST) {
+        struct ipcr_multicast_header *header = ipcr_multicast_header(s);
+        header->options = s->multicast;
+        store_relaxed64(&header->oldest, s->start_position);
+        store_release64(&header->published, s->start_position);
         return IPCR_OK;
     }
     for (int side = 0; side < IPCR_SIDES; side++) {
@@ -304,6 +322,7 @@ static int create(const char *dir, const char *name, const struct ipcr_segment *
     s->capacity = wanted->capacity;
     s->lanes = wanted->lanes;
     s->options = wanted->options;
+    s->multicast = wanted->multicast;
     s->header_bytes = header_bytes(s->kind, s->lanes);
     s->start_position = wanted->start_position;
     s->flags = (dir != NULL ? IPCR_FLAG_NAMED : 0) | (ipcr_has_membarrier() ? IPCR_FLAG_ASYMMETRIC : 0);
@@ -322,7 +341,7 @@ static int create(const char *dir, const char *name, const struct ipcr_segment *
 int ipcr_segment_create(const char *dir, const char *name, uint32_t kind, uint64_t capacity, uint64_t start_position,
                         struct ipcr_segment **out)
 {
-    if (is_queue(kind) || capacity == 0 || capacity != ipcr_round_capacity(capacity) || (start_position & 7) != 0)
+    if (is_queue(kind) || kind == IPCR_KIND_MULTICAST || capacity == 0 || capacity != ipcr_round_capacity(capacity) || (start_position & 7) != 0)
         return IPCR_FROM_ERRNO(EINVAL);
     const struct ipcr_segment wanted = { .kind = kind, .capacity = capacity, .start_position = start_position };
     return create(dir, name, &wanted, out);
@@ -348,6 +367,35 @@ int ipcr_segment_create_queue(const char *dir, const char *name, uint32_t kind, 
     return create(dir, name, &wanted, out);
 }
 
+static bool is_number_of_entries(uint32_t n) { return n >= 2 && n <= IPCR_MOST_ENTRIES && (n & (n - 1)) == 0; }
+
+static bool is_sound_multicast(const struct ipcr_multicast_options *o)
+{
+    return o->policy <= IPCR_LOSSY && o->on_laggard <= IPCR_EVICT_LAGGARDS &&
+           (o->policy == IPCR_LOSSLESS || (o->on_laggard == IPCR_WAIT_FOR_LAGGARDS && o->max_lag == 0)) &&
+           o->max_lag <= INT64_MAX;
+}
+
+int ipcr_segment_create_multicast(const char *dir, const char *name, uint64_t capacity, uint32_t entries,
+                                  const struct ipcr_multicast_options *options, uint64_t start_sequence,
+                                  struct ipcr_segment **out)
+{
+    if (capacity == 0 || capacity != ipcr_round_capacity(capacity) || !is_number_of_entries(entries) ||
+        !is_sound_multicast(options))
+        return IPCR_FROM_ERRNO(EINVAL);
+    const struct ipcr_segment wanted = {
+        .kind = IPCR_KIND_MULTICAST, .capacity = capacity, .lanes = entries, .multicast = *options,
+        .start_position = start_sequence,
+    };
+    return create(dir, name, &wanted, out);
+}
+
+int ipcr_multicast_check(const struct ipcr_multicast_header *header, struct ipcr_multicast_options *out)
+{
+    memcpy(out, &header->options, sizeof *out);
+    return is_sound_multicast(out) ? IPCR_OK : IPCR_CORRUPT;
+}
+
 int ipcr_segment_check(const struct ipcr_header *header, const struct ipcr_file_facts *facts, struct ipcr_geometry *out)
 {
     memcpy(out, &header->geometry, sizeof *out);
@@ -356,12 +404,13 @@ int ipcr_segment_check(const struct ipcr_header *header, const struct ipcr_file_
     if (out->format_version != IPCR_FORMAT_VERSION || out->byte_order != IPCR_BYTE_ORDER ||
         out->layout_hash != layout_hash(out->kind))
         return IPCR_VERSION;
-    const bool queue = is_queue(out->kind);
-    if (queue ? out->lanes == 0 || out->lanes > IPCR_MOST_LANES : out->lanes != 0)
+    const bool queue = is_queue(out->kind), multicast = out->kind == IPCR_KIND_MULTICAST;
+    if (queue ? out->lanes == 0 || out->lanes > IPCR_MOST_LANES
+              : multicast ? !is_number_of_entries(out->lanes) : out->lanes != 0)
         return IPCR_CORRUPT;
     if (out->header_bytes != header_bytes(out->kind, out->lanes) || out->capacity == 0 ||
         out->capacity != ipcr_round_capacity(out->capacity) || facts->size < out->total_bytes ||
-        (!queue && (out->start_position & 7) != 0))
+        (!queue && !multicast && (out->start_position & 7) != 0))
         return IPCR_CORRUPT;
     return queue || out->total_bytes == out->header_bytes + out->capacity ? IPCR_OK : IPCR_CORRUPT;
 }
@@ -384,7 +433,7 @@ int ipcr_segment_trust(const struct ipcr_file_facts *facts)
 }
 
 static int read_geometry(int fd, const struct ipcr_file_facts *facts, struct ipcr_geometry *out,
-                         struct ipcr_queue_options *options)
+                         struct ipcr_segment *options)
 {
     const uint8_t *at;
     int rc = ipcr_os_map_read_only(fd, sizeof(struct ipcr_header), &at);
@@ -392,7 +441,9 @@ static int read_geometry(int fd, const struct ipcr_file_facts *facts, struct ipc
         return rc;
     rc = ipcr_segment_check((const struct ipcr_header *)(const void *)at, facts, out);
     if (rc == IPCR_OK && is_queue(out->kind)) /* the options lie within the first header's size */
-        rc = ipcr_queue_check((const struct ipcr_queue_header *)(const void *)at, out, options);
+        rc = ipcr_queue_check((const struct ipcr_queue_header *)(const void *)at, out, &options->options);
+    if (rc == IPCR_OK && out->kind == IPCR_KIND_MULTICAST)
+        rc = ipcr_multicast_check((const struct ipcr_multicast_header *)(const void *)at, &options->multicast);
     ipcr_os_unmap(at, sizeof(struct ipcr_header));
     return rc;
 }
@@ -405,7 +456,7 @@ static int settle(struct ipcr_segment *s, uint32_t kind, bool handed_over)
     if (rc == IPCR_OK)
         rc = ipcr_segment_trust(&facts);
     if (rc == IPCR_OK)
-        rc = read_geometry(s->fd, &facts, &g, &s->options);
+        rc = read_geometry(s->fd, &facts, &g, s);
     if (rc != IPCR_OK)
         return rc;
     if (kind != 0 && g.kind != kind)

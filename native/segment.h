@@ -11,6 +11,7 @@
 #define IPCR_SEGMENT_H
 
 #include "liveness.h"
+#include "multicast_format.h"
 #include "queue_format.h"
 
 struct ipcr_end;
@@ -19,7 +20,7 @@ struct ipcr_queue;
 
 /* Process-local.  The geometry fields are private copies, checked at attach, never read again. */
 struct ipcr_segment {
-    struct ipcr_header *header; /* of queues, a struct ipcr_queue_header */
+    struct ipcr_header *header; /* of queues, a struct ipcr_queue_header; of multicast, a struct ipcr_multicast_header */
     uint8_t *data;              /* capacity bytes, twice; of queues NULL: see lanes.h */
     uint64_t header_bytes;
     uint64_t capacity;
@@ -27,8 +28,9 @@ struct ipcr_segment {
     uint64_t uuid[2];
     uint32_t kind;
     uint32_t flags;
-    uint32_t lanes;                    /* of queues, as is the next one */
+    uint32_t lanes;                    /* of queues, as is the next one; of multicast, entries */
     struct ipcr_queue_options options;
+    struct ipcr_multicast_options multicast;
     struct ipcr_lane *lane;            /* this process's view of each lane */
     int fd; /* never locks: it probes, and new descriptions are opened from it */
     struct ipcr_file_id id;
@@ -45,6 +47,7 @@ struct ipcr_segment {
 /* The whole file's size for a capacity: what must be free.  Of queues, what the header takes, and each lane more. */
 uint64_t ipcr_segment_footprint(uint64_t capacity);
 uint64_t ipcr_queue_footprint(uint32_t lanes);
+uint64_t ipcr_multicast_footprint(uint64_t capacity, uint32_t entries);
 uint64_t ipcr_lane_footprint(uint64_t slots, uint64_t capacity);
 /* The smallest legal capacity that is at least `wanted`; 0 when there is none. */
 uint64_t ipcr_round_capacity(uint64_t wanted);
@@ -58,6 +61,11 @@ int ipcr_segment_create(const char *dir, const char *name, uint32_t kind, uint64
 int ipcr_segment_create_queue(const char *dir, const char *name, uint32_t kind, uint64_t capacity, uint32_t lanes,
                               const struct ipcr_queue_options *options, uint64_t start_sequence,
                               struct ipcr_segment **out);
+
+/* The same for multicast; `entries`, a power of two, is the most messages that are kept. */
+int ipcr_segment_create_multicast(const char *dir, const char *name, uint64_t capacity, uint32_t entries,
+                                  const struct ipcr_multicast_options *options, uint64_t start_sequence,
+                                  struct ipcr_segment **out);
 
 /* Attach what `fd` leads to; takes the descriptor over on success.  dir and name as for create.
  * IPCR_AGAIN: the name was being replaced, open it anew.  handed_over: a process that is present sent us
@@ -75,6 +83,16 @@ void ipcr_segment_leave(struct ipcr_segment *segment);
 static inline struct ipcr_queue_header *ipcr_queue_header(const struct ipcr_segment *s)
 {
     return (struct ipcr_queue_header *)(void *)s->header;
+}
+
+static inline struct ipcr_multicast_header *ipcr_multicast_header(const struct ipcr_segment *s)
+{
+    return (struct ipcr_multicast_header *)(void *)s->header;
+}
+
+static inline void ipcr_segment_multicast_options(const struct ipcr_segment *s, struct ipcr_multicast_options *out)
+{
+    *out = s->multicast;
 }
 
 /* A descriptor that keeps a child present that is about to start, until it is so itself; a parcel. */
@@ -100,6 +118,9 @@ int ipcr_segment_trust(const struct ipcr_file_facts *facts);
 
 /* Is a file with these facts and this header a segment that we can use?  Copies the geometry out. */
 int ipcr_segment_check(const struct ipcr_header *header, const struct ipcr_file_facts *facts, struct ipcr_geometry *out);
+
+/* The same of multicast. */
+int ipcr_multicast_check(const struct ipcr_multicast_header *header, struct ipcr_multicast_options *out);
 
 /* A queue's options, which belong to a checked geometry; copied out. */
 int ipcr_queue_check(const struct ipcr_queue_header *header, const struct ipcr_geometry *geometry,

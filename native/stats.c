@@ -89,7 +89,7 @@ int ipcr_stats_of_file(int fd, struct ipcr_stats *out)
     const struct ipcr_header *header = (const struct ipcr_header *)(const void *)at;
     rc = ipcr_segment_check(header, &facts, &g);
     if (rc == IPCR_OK && g.kind != IPCR_KIND_RING && g.kind != IPCR_KIND_CHANNEL)
-        rc = IPCR_KIND; /* queue_stats.h */
+        rc = IPCR_KIND; /* queue_stats.h, multicast_stats.h */
     if (rc == IPCR_OK)
         rc = read_all(header, &g, fd, facts.id, out);
     ipcr_os_unmap(at, sizeof(struct ipcr_header));

@@ -33,6 +33,7 @@ enum ipcr_status {
     IPCR_WRONG_SIDE = -26,   /* sending through a receiver's end, or receiving through a sender's */
     IPCR_LEASE_LOST = -27,   /* the message is held by somebody else now, or done with */
     IPCR_SHUT_DOWN = -28,    /* the queue was shut down */
+    IPCR_LAGGED_OUT = -29,   /* this subscriber was too far behind, and was evicted */
     IPCR_ERRNO_BASE = -4096
 };
 

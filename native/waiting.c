@@ -9,7 +9,6 @@ enum {
     SPIN_RETRY_NS = 5000,
     SPIN_RESTS = 16,
     LOOKS_PER_CLOCK = 8,
-    SECOND_LOOK_NS = 1000000,
 };
 
 void ipcr_spin_init(struct ipcr_spin *spin, uint64_t setting_ns)
@@ -71,7 +70,7 @@ int ipcr_wait(ipcr_word32 *parked, bool asymmetric, struct ipcr_spin *spin, bool
     int rc = IPCR_OK;
     if (!ready(what)) {
         const uint64_t asleep = ipcr_os_now_ns();
-        const uint64_t second_look = asleep + SECOND_LOOK_NS;
+        const uint64_t second_look = asleep + IPCR_SECOND_LOOK_NS;
         if (asymmetric && second_look < deadline_ns) {
             rc = ipcr_os_futex_wait(parked, 1, second_look);
             /* `parked` has stood for a millisecond: whoever publishes from now on sees it, and who didn't see

@@ -24,6 +24,7 @@
 #include "os.h"
 
 #define IPCR_SLICE_NS UINT64_C(100000000) /* at most this long before a wait looks for death and signals */
+#define IPCR_SECOND_LOOK_NS UINT64_C(1000000) /* of an asymmetric waiter */
 #define IPCR_FOREVER UINT64_MAX
 
 #define IPCR_SPIN_AUTO UINT64_MAX

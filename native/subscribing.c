@@ -1,0 +1,496 @@
+/* subscribing.c - the subscribers' side of a multicast: the next message, and waiting for it. */
+#include "multicast.h"
+#include "registry.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum { LAPS_AT_ONCE = 1000 }; /* that one call follows, before it looks after signals */
+
+/* --- life ------------------------------------------------------------------------------------------------------------ */
+
+/* An observer writes nothing, and can't: it maps the header and the data a second time, read-only.  (The data once: who
+ * reads over the end goes on at the beginning.) */
+static int map_for_observer(struct ipcr_subscriber *s)
+{
+    struct ipcr_file_facts facts;
+    int rc = ipcr_os_facts(s->segment->fd, &facts);
+    if (rc == IPCR_OK && !ipcr_same_file(facts.id, s->segment->id))
+        rc = IPCR_FROM_ERRNO(EBADF);
+    s->mapped_bytes = s->segment->header_bytes + s->segment->capacity;
+    if (rc == IPCR_OK)
+        rc = ipcr_os_map_read_only(s->segment->fd, s->mapped_bytes, &s->mapped);
+    if (rc != IPCR_OK)
+        return rc;
+    s->header = (struct ipcr_multicast_header *)(uintptr_t)s->mapped;
+    s->data = s->mapped + s->segment->header_bytes;
+    return IPCR_OK;
+}
+
+int ipcr_subscriber_open(struct ipcr_segment *segment, const struct ipcr_subscription *wanted,
+                         const struct ipcr_topic *topics, uint64_t *oldest, uint64_t *next, struct ipcr_subscriber **out)
+{
+    struct ipcr_subscriber *s = calloc(1, sizeof *s + wanted->topics * sizeof *topics);
+    if (s == NULL)
+        return IPCR_FROM_ERRNO(ENOMEM);
+    s->segment = segment;
+    s->header = ipcr_multicast_header(segment);
+    s->data = segment->data;
+    s->capacity = segment->capacity;
+    s->mask = segment->lanes - 1;
+    s->lossy = segment->multicast.policy == IPCR_LOSSY || wanted->observe;
+    s->evictable = segment->multicast.on_laggard == IPCR_EVICT_LAGGARDS && !wanted->observe;
+    s->on_lap = wanted->on_lap;
+    s->interval_ns = wanted->interval_ns;
+    s->fence_needed = (segment->flags & IPCR_FLAG_ASYMMETRIC) == 0 || !ipcr_has_membarrier();
+    s->topics = wanted->topics;
+    for (uint32_t i = 0; i < wanted->topics; i++)
+        s->topic[i] = topics[i];
+    ipcr_spin_init(&s->spin, wanted->spin_ns);
+    ipcr_seat_make(&s->seat);
+    int rc = wanted->observe ? map_for_observer(s) : IPCR_OK;
+    s->entries = ipcr_entries(s->header);
+    if (rc == IPCR_OK)
+        rc = ipcr_subscriber_join(s, wanted, oldest, next);
+    if (rc != IPCR_OK) {
+        ipcr_subscriber_depart(s);
+        ipcr_os_unmap(s->mapped, s->mapped_bytes);
+        free(s);
+        return rc;
+    }
+    ipcr_segment_reference(segment);
+    *out = s;
+    return IPCR_OK;
+}
+
+static void wake_subscribers(void *subscriber)
+{
+    struct ipcr_subscriber *s = subscriber;
+    if (s->cursor != NULL)
+        ipcr_gate_open_wide(&s->header->readers_parked);
+}
+
+void ipcr_subscriber_close(struct ipcr_subscriber *s)
+{
+    if (ipcr_seat_close(&s->seat, wake_subscribers, s))
+        ipcr_subscriber_depart(s);
+}
+
+void ipcr_subscriber_free(struct ipcr_subscriber *s)
+{
+    ipcr_subscriber_close(s);
+    ipcr_os_unmap(s->mapped, s->mapped_bytes);
+    ipcr_segment_release(s->segment);
+    free(s);
+}
+
+static int checked(struct ipcr_subscriber *s, int64_t rc)
+{
+    s->corrupt = s->corrupt || rc == IPCR_CORRUPT;
+    return (int)rc;
+}
+
+static int may_receive(struct ipcr_subscriber *s)
+{
+    return s->corrupt ? IPCR_CORRUPT : s->lent ? IPCR_LENT : IPCR_OK;
+}
+
+static int enter(struct ipcr_subscriber *s)
+{
+    int rc = ipcr_seat_enter(&s->seat);
+    if (rc != IPCR_OK)
+        return rc;
+    rc = may_receive(s);
+    if (rc != IPCR_OK)
+        ipcr_seat_leave(&s->seat);
+    return rc;
+}
+
+/* --- the next message ------------------------------------------------------------------------------------------------- */
+
+/* One message as it was found; to be believed once it has been validated. */
+struct found {
+    uint64_t topic_at;
+    uint64_t topic_length;
+    uint64_t payload_at;
+    uint64_t length;
+    uint64_t info;
+};
+
+/* Has the message at s->next been ours until now?  Behind a copy, or a look, and before it is believed (V).  IPCR_OK;
+ * IPCR_AGAIN: it may have been overwritten; IPCR_LAGGED_OUT. */
+static int still_there(const struct ipcr_subscriber *s)
+{
+    if (!s->lossy && !s->evictable)
+        return IPCR_OK;
+    fence_load_load();
+    if (s->evictable)
+        return load_relaxed32(&s->cursor->state) == s->state ? IPCR_OK : IPCR_LAGGED_OUT;
+    return (int64_t)(s->next - load_relaxed64(&s->header->oldest)) >= 0 ? IPCR_OK : IPCR_AGAIN;
+}
+
+static void copy(const struct ipcr_subscriber *s, char *out, uint64_t position, uint64_t length)
+{
+    const uint64_t offset = position & (s->capacity - 1);
+    const uint64_t first = s->mapped == NULL || length < s->capacity - offset ? length : s->capacity - offset;
+    racy_copy(out, s->data + offset, first); /* in our usual mapping the data stand twice */
+    racy_copy(out + first, s->data, length - first);
+}
+
+/* Has it come so far?  IPCR_OK, IPCR_EMPTY, IPCR_END_OF_CHANNEL, IPCR_LAGGED_OUT or IPCR_CORRUPT. */
+static int is_published(struct ipcr_subscriber *s)
+{
+    if (s->next != s->cached_published)
+        return IPCR_OK;
+    for (int look = 0; look < 2; look++) {
+        const uint64_t published = load_acquire64(&s->header->published); /* B */
+        if (published != s->next) {
+            s->cached_published = published;
+            return (int64_t)(published - s->next) > 0 && (s->lossy || s->evictable || published - s->next <= s->mask + 1)
+                       ? IPCR_OK
+                       : IPCR_CORRUPT;
+        }
+        if (s->evictable && load_acquire32(&s->cursor->state) != s->state)
+            return IPCR_LAGGED_OUT;
+        if ((load_acquire32(&s->header->publisher_state) & IPCR_END_MASK) != IPCR_END_CLOSED)
+            return IPCR_EMPTY;
+    } /* what it published before it closed comes first */
+    return IPCR_END_OF_CHANNEL;
+}
+
+/* To where there are messages that are whole. */
+static int catch_up(struct ipcr_subscriber *s)
+{
+    const uint64_t oldest = load_acquire64(&s->header->oldest);
+    const uint64_t published = load_acquire64(&s->header->published); /* later: not below it */
+    const uint64_t to = s->on_lap == IPCR_LAP_TO_LATEST && published != oldest ? published - 1 : oldest;
+    if ((int64_t)(published - oldest) < 0 || (int64_t)(to - s->next) < 0)
+        return IPCR_CORRUPT;
+    s->lost += to - s->next;
+    s->next = to;
+    s->cached_published = published;
+    return IPCR_OK;
+}
+
+static bool is_wanted(const struct ipcr_subscriber *s, const struct found *m)
+{
+    char name[IPCR_MOST_TOPIC];
+    if (s->topics == 0)
+        return true;
+    for (uint32_t i = 0; i < s->topics; i++) {
+        const struct ipcr_topic *t = &s->topic[i];
+        if (t->number != IPCR_INFO_TYPE(m->info) || t->length != m->topic_length)
+            continue;
+        copy(s, name, m->topic_at, t->length); /* the number is a hash: others may have it */
+        if (memcmp(name, t->name, t->length) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Read what is said about the message at s->next.  Each word once, and none believed yet. */
+static bool describe(const struct ipcr_subscriber *s, struct found *m)
+{
+    const struct ipcr_entry *e = &s->entries[s->next & s->mask];
+    m->topic_at = load_relaxed64(&e->position);
+    m->topic_length = load_relaxed32(&e->topic_length);
+    m->length = load_relaxed64(&e->length);
+    m->info = load_relaxed64(&e->info);
+    m->payload_at = m->topic_at + ipcr_padded(m->topic_length);
+    return load_relaxed64(&e->sequence) == s->next && m->topic_length <= IPCR_MOST_TOPIC && (m->topic_at & 7) == 0 &&
+           m->length <= s->capacity - ipcr_padded(m->topic_length);
+}
+
+void ipcr_tell_publisher(const struct ipcr_subscriber *s)
+{
+    ipcr_order_publish_before_look(s->fence_needed);
+    if (load_acquire32(&s->header->room_parked) != 0 && load_relaxed32(&s->header->blocked_by) == s->number &&
+        (int64_t)(s->next - load_relaxed64(&s->header->wake_at)) >= 0)
+        ipcr_wake(&s->header->room_parked);
+}
+
+/* What is below s->next is the publisher's (C). */
+static void move_cursor(struct ipcr_subscriber *s)
+{
+    if (s->cursor == NULL)
+        return;
+    store_relaxed64(&s->cursor->received, s->received);
+    if (s->lossy)
+        store_relaxed64(&s->cursor->lost, s->lost);
+    store_release64(&s->cursor->next, s->next);
+    if (!s->lossy)
+        ipcr_tell_publisher(s);
+}
+
+/* The next message that this subscriber wants, found but not read. */
+static int find(struct ipcr_subscriber *s, struct found *m)
+{
+    const uint64_t began = s->next;
+    int rc = IPCR_OK;
+    for (int laps = 0; rc == IPCR_OK && laps < LAPS_AT_ONCE;) {
+        rc = is_published(s);
+        if (rc != IPCR_OK)
+            break;
+        const bool sound = describe(s, m);
+        const bool wanted = sound && is_wanted(s, m);
+        rc = still_there(s);
+        if (rc == IPCR_AGAIN) {
+            laps++;
+            rc = catch_up(s);
+        } else if (rc == IPCR_OK && !sound) {
+            rc = IPCR_CORRUPT;
+        } else if (rc == IPCR_OK && wanted) {
+            return IPCR_OK;
+        } else if (rc == IPCR_OK) {
+            s->next++;
+        }
+    }
+    if (s->next != began) /* others' topics, or what was lost */
+        move_cursor(s);
+    return rc == IPCR_OK ? IPCR_AGAIN : rc;
+}
+
+static int64_t result_of(const struct found *m)
+{
+    const uint64_t encoding = IPCR_INFO_ENCODING(m->info);
+    if (encoding == IPCR_BYTES)
+        return (int64_t)m->length;
+    const uint64_t skew = (m->payload_at & (IPCR_DATA_ALIGNMENT - 1)) / 8;
+    return (int64_t)(m->length | encoding << IPCR_RESULT_ENCODING_SHIFT | skew << IPCR_RESULT_SKEW_SHIFT);
+}
+
+static void step(struct ipcr_subscriber *s)
+{
+    s->last_sequence = s->next++;
+    s->last_lost = s->lost - s->lost_before;
+    s->lost_before = s->lost;
+    s->received++;
+}
+
+/* Copy the next message; one that is longer than `room` stays. */
+static int64_t try_recv(struct ipcr_subscriber *s, char *out, uint64_t room)
+{
+    struct found m;
+    for (int laps = 0; laps < LAPS_AT_ONCE; laps++) {
+        int rc = find(s, &m);
+        if (rc != IPCR_OK)
+            return checked(s, rc);
+        if (m.length > room)
+            return result_of(&m) | IPCR_RESULT_LENT;
+        copy(s, out, m.payload_at, m.length);
+        rc = still_there(s);
+        if (rc == IPCR_OK) {
+            step(s);
+            return result_of(&m);
+        }
+        if (rc == IPCR_AGAIN)
+            rc = catch_up(s);
+        if (rc != IPCR_OK)
+            return checked(s, rc);
+    }
+    return IPCR_AGAIN;
+}
+
+int64_t ipcr_subscriber_copy(struct ipcr_subscriber *s, char *out, uint64_t room)
+{
+    const int rc = enter(s);
+    if (rc != IPCR_OK)
+        return rc;
+    const uint64_t before = s->next;
+    const int64_t result = try_recv(s, out, room);
+    if (s->next != before)
+        move_cursor(s);
+    ipcr_seat_leave(&s->seat);
+    return result;
+}
+
+int64_t ipcr_subscriber_try_recv_into(struct ipcr_subscriber_inbox *inbox)
+{
+    return ipcr_subscriber_copy(inbox->subscriber, inbox->bytes, IPCR_SMALL);
+}
+
+static bool may_be_message(const void *what)
+{
+    const struct ipcr_subscriber *s = what;
+    return load_acquire64(&s->header->published) != s->next || ipcr_seat_is_closing(&s->seat) ||
+           (load_acquire32(&s->header->publisher_state) & IPCR_END_MASK) == IPCR_END_CLOSED ||
+           (s->evictable && load_acquire32(&s->cursor->state) != s->state);
+}
+
+/* What follows on a spin in vain doesn't spin again. */
+static bool spin_for_message(struct ipcr_subscriber *s)
+{
+    uint32_t only;
+    if (s->spun || ipcr_os_cpus(&only) < 2 ||
+        (load_relaxed32(&s->header->publisher_state) & IPCR_END_MASK) != IPCR_END_TAKEN)
+        return false;
+    const bool found = ipcr_spin_until(&s->spin, may_be_message, s, ipcr_os_now_ns() + IPCR_SLICE_NS);
+    s->spun = !found;
+    return found;
+}
+
+int64_t ipcr_subscriber_recv_into(struct ipcr_subscriber_inbox *inbox)
+{
+    struct ipcr_subscriber *s = inbox->subscriber;
+    const int rc = enter(s);
+    if (rc != IPCR_OK)
+        return rc;
+    const uint64_t before = s->next;
+    int64_t result = try_recv(s, inbox->bytes, IPCR_SMALL);
+    if (result == IPCR_EMPTY && spin_for_message(s))
+        result = try_recv(s, inbox->bytes, IPCR_SMALL);
+    if (s->next != before)
+        move_cursor(s);
+    ipcr_seat_leave(&s->seat);
+    return result;
+}
+
+int64_t ipcr_subscriber_recv_many(struct ipcr_subscriber *s, char *out, uint64_t room, int64_t *results, uint64_t *sequences,
+                                  uint64_t most)
+{
+    const int rc = enter(s);
+    if (rc != IPCR_OK)
+        return rc;
+    const uint64_t before = s->next;
+    uint64_t done = 0, used = 0;
+    int64_t result = 0;
+    while (done < most) {
+        result = try_recv(s, out + used, room - used);
+        if (result < 0 || (result & IPCR_RESULT_LENT) != 0)
+            break;
+        used += (uint64_t)result & ((UINT64_C(1) << IPCR_RESULT_ENCODING_SHIFT) - 1);
+        sequences[done] = s->last_sequence;
+        results[done++] = result;
+    }
+    if (s->next != before)
+        move_cursor(s);
+    ipcr_seat_leave(&s->seat);
+    return done > 0 || result >= 0 ? (int64_t)done : result;
+}
+
+/* --- in place ---------------------------------------------------------------------------------------------------------- */
+
+int64_t ipcr_subscriber_peek(struct ipcr_subscriber *s)
+{
+    struct found m;
+    int rc = enter(s);
+    if (rc != IPCR_OK)
+        return rc;
+    rc = s->lossy || s->evictable ? IPCR_WRONG_SIDE : checked(s, find(s, &m));
+    if (rc == IPCR_OK) {
+        s->lent = true;
+        s->lent_at = m.payload_at;
+    }
+    ipcr_seat_leave(&s->seat);
+    return rc == IPCR_OK ? result_of(&m) : rc;
+}
+
+const char *ipcr_subscriber_lent(const struct ipcr_subscriber *s)
+{
+    return (const char *)s->data + (s->lent_at & (s->capacity - 1));
+}
+
+static int return_lent(struct ipcr_subscriber *s, bool taken)
+{
+    int rc = ipcr_seat_enter(&s->seat);
+    if (rc != IPCR_OK)
+        return rc;
+    rc = s->lent ? IPCR_OK : IPCR_NOTHING_LENT;
+    if (s->lent && taken) {
+        step(s);
+        move_cursor(s);
+    }
+    s->lent = false;
+    ipcr_seat_leave(&s->seat);
+    return rc;
+}
+
+int ipcr_subscriber_release(struct ipcr_subscriber *s) { return return_lent(s, true); }
+int ipcr_subscriber_put_back(struct ipcr_subscriber *s) { return return_lent(s, false); }
+
+/* --- waiting ----------------------------------------------------------------------------------------------------------- */
+
+/* Is there anybody who might publish?  A named multicast's first publisher is awaited. */
+static int look_at_publisher(struct ipcr_subscriber *s)
+{
+    const uint32_t state = load_acquire32(&s->header->publisher_state);
+    bool held = true;
+    if ((state & IPCR_END_MASK) == IPCR_END_TAKEN) {
+        const int rc = ipcr_probe(s->segment->fd, s->segment->id, IPCR_LOCK_PUBLISHER, &held);
+        if (rc != IPCR_OK)
+            return rc;
+    }
+    /* what it published, or said, before it went comes first; and so does a successor */
+    if (held || may_be_message(s) || load_acquire32(&s->header->publisher_state) != state)
+        return IPCR_OK;
+    return IPCR_PEER_DIED;
+}
+
+/* An observer can't say that it sleeps, so nobody wakes it. */
+static int sleep_a_while(struct ipcr_subscriber *s, uint64_t until)
+{
+    bool slept = false;
+    if (s->cursor == NULL) {
+        const uint64_t now = ipcr_os_now_ns();
+        if (!may_be_message(s) && now < until)
+            ipcr_os_sleep_ns(s->interval_ns < until - now ? s->interval_ns : until - now);
+        return IPCR_OK;
+    }
+    return (s->segment->flags & IPCR_FLAG_ASYMMETRIC) != 0
+               ? ipcr_gate_wait_asymmetric(&s->header->readers_parked, may_be_message, s, until, &slept)
+               : ipcr_gate_wait(&s->header->readers_parked, may_be_message, s, until, &slept);
+}
+
+int ipcr_subscriber_wait(struct ipcr_subscriber *s, uint64_t deadline_ns, int resume)
+{
+    int rc = ipcr_seat_enter_wait(&s->seat, resume);
+    if (rc != IPCR_OK)
+        return rc;
+    uint64_t now = ipcr_os_now_ns();
+    if (now >= s->slice_end_ns)
+        s->slice_end_ns = now + IPCR_SLICE_NS;
+    const uint64_t slice = s->slice_end_ns < deadline_ns ? s->slice_end_ns : deadline_ns;
+    if (now < slice && !(s->cursor != NULL && !resume && spin_for_message(s))) {
+        ipcr_seat_wait(&s->seat);
+        rc = sleep_a_while(s, slice);
+        const int back = ipcr_seat_return(&s->seat);
+        if (back != IPCR_OK)
+            return back;
+        now = ipcr_os_now_ns();
+    }
+    s->spun = false;
+    if (rc == IPCR_OK && !may_be_message(s)) {
+        rc = now >= slice ? look_at_publisher(s) : IPCR_OK;
+        if (rc == IPCR_OK && !may_be_message(s))
+            rc = now >= deadline_ns ? IPCR_EMPTY : IPCR_AGAIN;
+    }
+    if (rc == IPCR_AGAIN)
+        ipcr_seat_wait(&s->seat);
+    else
+        ipcr_seat_leave(&s->seat);
+    return rc;
+}
+
+void ipcr_subscriber_stop_waiting(struct ipcr_subscriber *s) { ipcr_seat_give_up(&s->seat); }
+
+int ipcr_subscriber_look_around(struct ipcr_subscriber *s)
+{
+    const uint64_t now = ipcr_os_now_ns();
+    int rc = enter(s);
+    if (rc != IPCR_OK)
+        return rc == IPCR_BUSY ? IPCR_OK : rc;
+    if (now >= s->slice_end_ns) {
+        s->slice_end_ns = now + IPCR_SLICE_NS;
+        rc = look_at_publisher(s);
+    }
+    ipcr_seat_leave(&s->seat);
+    return rc;
+}
+
+uint64_t ipcr_subscriber_last_sequence(const struct ipcr_subscriber *s) { return s->last_sequence; }
+uint64_t ipcr_subscriber_last_lost(const struct ipcr_subscriber *s) { return s->last_lost; }
+uint64_t ipcr_subscriber_lost(const struct ipcr_subscriber *s) { return s->lost; }
+uint32_t ipcr_multicast_publisher_pid(const struct ipcr_segment *segment)
+{
+    return load_relaxed32(&ipcr_multicast_header(segment)->publisher_pid);
+}
