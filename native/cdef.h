@@ -327,7 +327,10 @@ struct ipcr_laggard {
     uint32_t pid;
     uint64_t behind;
     uint64_t since_ns;
+    uint64_t must_reach;
 };
+struct ipcr_publisher;
+struct ipcr_subscriber;
 struct ipcr_subscription {
     uint32_t start;
     uint32_t on_lap;
@@ -337,8 +340,6 @@ struct ipcr_subscription {
     uint64_t interval_ns;
     uint64_t spin_ns;
 };
-struct ipcr_publisher { ...; };
-struct ipcr_subscriber { ...; };
 struct ipcr_subscriber_inbox {
     struct ipcr_subscriber *subscriber;
     char bytes[...];
@@ -385,6 +386,7 @@ int ipcr_subscriber_look_around(struct ipcr_subscriber *s);
 uint32_t ipcr_multicast_publisher_pid(struct ipcr_segment const *segment);
 uint64_t ipcr_subscriber_last_sequence(struct ipcr_subscriber const *s);
 uint64_t ipcr_subscriber_last_lost(struct ipcr_subscriber const *s);
+int32_t ipcr_subscriber_last_topic(struct ipcr_subscriber const *s, char const **name);
 uint64_t ipcr_subscriber_lost(struct ipcr_subscriber const *s);
 struct ipcr_subscriber_stats {
     uint32_t number;

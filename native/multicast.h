@@ -43,6 +43,7 @@ struct ipcr_laggard {
     uint32_t pid;
     uint64_t behind;     /* messages */
     uint64_t since_ns;   /* it has not moved for so long, at least */
+    uint64_t must_reach; /* number of the message, counted from 0, up to which all must have read */
 };
 #define IPCR_NO_SUBSCRIBER UINT32_MAX
 
@@ -131,7 +132,9 @@ struct ipcr_subscriber {
     uint64_t lost;     /* in all */
     uint64_t lost_before; /* when the message before was handed out */
     uint64_t received;
-    uint64_t last_sequence, last_lost; /* of the message received last */
+    uint64_t last_sequence, last_lost; /* of the message received last, as is the next */
+    int32_t last_topic_length; /* -1: it has no topic */
+    char last_topic[IPCR_MOST_TOPIC];
     uint32_t number;
     uint32_t state;    /* ACTIVE, with our generation */
     uint32_t on_lap;
@@ -188,6 +191,8 @@ int ipcr_subscriber_look_around(struct ipcr_subscriber *s);
 uint32_t ipcr_multicast_publisher_pid(const struct ipcr_segment *segment);
 uint64_t ipcr_subscriber_last_sequence(const struct ipcr_subscriber *s);
 uint64_t ipcr_subscriber_last_lost(const struct ipcr_subscriber *s);
+/* Its topic's name; the length is -1 for none. */
+int32_t ipcr_subscriber_last_topic(const struct ipcr_subscriber *s, const char **name);
 uint64_t ipcr_subscriber_lost(const struct ipcr_subscriber *s);
 
 /* --- within the core: publishing.c, subscribing.c, joining.c ------------------------------------------------------- */

@@ -547,7 +547,7 @@ int ipcr_publisher_look_around(struct ipcr_publisher *p)
 
 void ipcr_publisher_laggard(struct ipcr_publisher *p, struct ipcr_laggard *out)
 {
-    *out = (struct ipcr_laggard){ .subscriber = p->blocked_by };
+    *out = (struct ipcr_laggard){ .subscriber = p->blocked_by, .must_reach = p->need - p->segment->start_position };
     if (p->blocked_by == IPCR_NO_SUBSCRIBER)
         return;
     out->pid = load_relaxed32(&p->header->cursor[p->blocked_by].pid);

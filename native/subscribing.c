@@ -259,6 +259,14 @@ static int64_t result_of(const struct found *m)
     return (int64_t)(m->length | encoding << IPCR_RESULT_ENCODING_SHIFT | skew << IPCR_RESULT_SKEW_SHIFT);
 }
 
+/* What its topic is, before it is known whether all this was there. */
+static void note_topic(struct ipcr_subscriber *s, const struct found *m)
+{
+    s->last_topic_length = IPCR_INFO_TYPE(m->info) == 0 ? -1 : (int32_t)m->topic_length;
+    if (m->topic_length > 0)
+        copy(s, s->last_topic, m->topic_at, m->topic_length);
+}
+
 static void step(struct ipcr_subscriber *s)
 {
     s->last_sequence = s->next++;
@@ -278,6 +286,7 @@ static int64_t try_recv(struct ipcr_subscriber *s, char *out, uint64_t room)
         if (m.length > room)
             return result_of(&m) | IPCR_RESULT_LENT;
         copy(s, out, m.payload_at, m.length);
+        note_topic(s, &m);
         rc = still_there(s);
         if (rc == IPCR_OK) {
             step(s);
@@ -378,6 +387,7 @@ int64_t ipcr_subscriber_peek(struct ipcr_subscriber *s)
         return rc;
     rc = s->lossy || s->evictable ? IPCR_WRONG_SIDE : checked(s, find(s, &m));
     if (rc == IPCR_OK) {
+        note_topic(s, &m);
         s->lent = true;
         s->lent_at = m.payload_at;
     }
@@ -489,6 +499,11 @@ int ipcr_subscriber_look_around(struct ipcr_subscriber *s)
 
 uint64_t ipcr_subscriber_last_sequence(const struct ipcr_subscriber *s) { return s->last_sequence; }
 uint64_t ipcr_subscriber_last_lost(const struct ipcr_subscriber *s) { return s->last_lost; }
+int32_t ipcr_subscriber_last_topic(const struct ipcr_subscriber *s, const char **name)
+{
+    *name = s->last_topic;
+    return s->last_topic_length;
+}
 uint64_t ipcr_subscriber_lost(const struct ipcr_subscriber *s) { return s->lost; }
 uint32_t ipcr_multicast_publisher_pid(const struct ipcr_segment *segment)
 {

@@ -23,10 +23,34 @@ from ipc._core.native import ffi
 from ipc.errors import BusyError, IpcError
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     import numpy as np
 
-    from ipc._core.ends import End
-    from ipc._core.transfer import ReceivingEnd, SendingEnd
+    from ipc._core.segment import Segment
+
+    class LendingEnd(Protocol):
+        """What lends memory knows who has it."""
+
+        _handle: Any
+        _use: weakref.ref[Use] | None
+
+        def _attached(self) -> Segment: ...
+
+    class ClaimingEnd(LendingEnd, Protocol):
+        """What memory can be claimed of."""
+
+        def _claim(self, size: int, timeout: float | None) -> Any: ...
+        def _commit(self, size: int, info: int) -> None: ...
+        def _abort(self) -> None: ...
+
+    class PeekingEnd(LendingEnd, Protocol):
+        """What a message can be lent by."""
+
+        def _peek(self, timeout: float | None) -> tuple[int, Any, int]: ...
+        def _put_back(self) -> None: ...
+        def _release(self) -> None: ...
+
 
 __all__ = ["Claim", "Loan", "Peek"]
 
@@ -61,7 +85,7 @@ class Loan(Use):
 
     __slots__ = ("_lent", "exporter")
 
-    def __init__(self, end: End, pointer: Any, size: int, *, by_caller: bool = True) -> None:
+    def __init__(self, end: LendingEnd, pointer: Any, size: int, *, by_caller: bool = True) -> None:
         super().__init__(by_caller=by_caller)
         # through the pointer the collector sees that whoever holds the memory holds the mapping
         self.exporter: Any = ffi.buffer(ffi.gc(pointer, end._attached().keep), size)
@@ -106,7 +130,7 @@ class Claim(Generic[_L]):
 
     def __init__(
         self,
-        writer: SendingEnd,
+        writer: ClaimingEnd,
         size: int,
         timeout: float | None,
         info: int,
@@ -159,7 +183,7 @@ class Peek(Generic[_L]):
 
     __slots__ = ("_loan", "_reader", "_show", "_timeout")
 
-    def __init__(self, reader: ReceivingEnd, timeout: float | None, show: Callable[[Loan, int], _L]) -> None:
+    def __init__(self, reader: PeekingEnd, timeout: float | None, show: Callable[[Loan, int], _L]) -> None:
         if timeout is not None:
             arguments.deadline_ns(timeout)
         self._reader = reader

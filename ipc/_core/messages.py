@@ -16,6 +16,7 @@ from ipc._core import arguments
 from ipc._core import encoding as encodings
 from ipc._core.assembly import Assembly
 from ipc._core.batches import Batch, Scratch
+from ipc._core.claims import ALIGNMENT, claim_array, claim_of
 from ipc._core.encoding import Encoded, encode
 from ipc._core.ends import NOT_READY, Use
 from ipc._core.lending import Claim, Loan, Peek
@@ -42,7 +43,7 @@ _send_bytes = lib.ipcr_send_bytes
 _recv = lib.ipcr_recv_into
 
 _NO_WAIT = 1  # a deadline that has passed
-_ALIGNMENT = lib.IPCR_DATA_ALIGNMENT
+_skew = lib.ipcr_lent_skew
 
 
 class Envelope(NamedTuple):
@@ -144,9 +145,9 @@ class MessageSender(SendingEnd, Generic[_T]):
         if encodings.is_strided_array(obj):
             head = encodings.array_head(obj.dtype, obj.shape, False)
             assert head is not None
-            if len(head) + _ALIGNMENT + obj.nbytes <= self._attached().capacity - lib.IPCR_RECORD_HEADER:
+            if len(head) + ALIGNMENT + obj.nbytes <= self._attached().capacity - lib.IPCR_RECORD_HEADER:
                 try:
-                    with self._claim_array(obj.shape, obj.dtype, info, timeout, by_caller=False) as there:
+                    with claim_array(self, _skew, obj.shape, obj.dtype, info, timeout, by_caller=False) as there:
                         there[...] = obj  # the one copy
                 except errors.TimeoutError:
                     if wait:
@@ -236,36 +237,7 @@ class MessageSender(SendingEnd, Generic[_T]):
           TimeoutError, PeerDiedError, EndOfChannel: as `send`.
         """
         info = arguments.message_type(type) if type != 0 else 0
-        if nbytes is not None and not (shape is None and dtype is None):
-            raise TypeError("claim() takes nbytes, or a shape and a dtype, not both")
-        if dtype is None:
-            size = arguments.claim_bytes(shape if nbytes is None else nbytes)
-            return Claim(self, size, timeout, info, _memory)
-        shape = tuple(shape) if isinstance(shape, Iterable) else (shape,)
-        for extent in shape:
-            if extent.__class__ is not int or extent < 0:
-                shape = tuple(map(arguments.extent, shape))
-                break
-        return self._claim_array(shape, dtype, info, timeout)
-
-    def _claim_array(
-        self, shape: tuple[int, ...], dtype: DTypeLike, info: int, timeout: float | None, *, by_caller: bool = True
-    ) -> Claim[np.ndarray[Any, Any]]:
-        head, known, order, nbytes = encodings.array_like(dtype, shape)
-        length = len(head)
-
-        def lend(loan: Loan, handle: Any) -> tuple[np.ndarray[Any, Any], int]:
-            exporter = loan.exporter
-            exporter[:length] = head
-            at = encodings.data_at(length, lib.ipcr_lent_skew(handle))
-            return loan.array(encodings.array_over(shape, known, exporter, at, order)), at + nbytes
-
-        size = length + _ALIGNMENT + nbytes
-        return Claim(self, size, timeout, info | encodings.ARRAY << 32, lend, by_caller=by_caller)
-
-
-def _memory(loan: Loan, handle: Any) -> tuple[memoryview, int]:
-    return loan.memory(read_only=False), len(loan.exporter)
+        return claim_of(self, _skew, shape, dtype, nbytes, info, timeout)
 
 
 class MessageReceiver(ReceivingEnd, Generic[_T]):

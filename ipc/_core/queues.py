@@ -23,6 +23,7 @@ from ipc._core import encoding as encodings
 from ipc._core.encoding import Encoded, encode
 from ipc._core.native import QueueRoot, check, fast, ffi, lib, raise_status
 from ipc._core.segment import Segment
+from ipc._core.sharing import Shared, hand_over, take_over
 from ipc._core.transfer import ENCODING_SHIFT, LENGTH, SKEW_SHIFT
 
 if TYPE_CHECKING:
@@ -220,15 +221,8 @@ class QueueHandle(QueueRoot):
         popen = parcels.starting_process(str(self))
         if self._closed_because:
             self._raise(lib.IPCR_CLOSED)
-        parcels.sweep()
-        out = ffi.new("int *")
-        check(lib.ipcr_segment_hand_over(self._segment.pointer, out), str(self))
-        held_for_child = parcels.send(popen, int(out[0]), str(self))
-        segment_fd = os.dup(self._segment.fd)
-        check(lib.ipcr_parcel_add(segment_fd, False), str(self))
-        segment_for_child = parcels.send(popen, segment_fd, str(self))
-        where = (self._segment.kind, self._segment.directory, self._segment.name)
-        return _adopt, (type(self), segment_for_child, held_for_child, where, self._spin, self._accept, self._state())
+        shared = hand_over(popen, self._segment, str(self))
+        return _adopt, (type(self), shared, self._spin, self._accept, self._state())
 
     def _state(self) -> Any:
         """For subclasses: what a handed-over copy needs besides."""
@@ -437,25 +431,10 @@ def bytes_of(piece: Any) -> bytes:
     return piece if isinstance(piece, bytes) else ffi.buffer(piece)[:]
 
 
-def _adopt(
-    cls: type[_Q],
-    segment_for_child: parcels.FdForChild,
-    held_for_child: parcels.FdForChild,
-    where: tuple[str, str | None, str | None],
-    spin_ns: int,
-    accept: int,
-    state: Any,
-) -> _Q:
+def _adopt(cls: type[_Q], shared: Shared, spin_ns: int, accept: int, state: Any) -> _Q:
     """Unpickle a queue in the child that it was sent to."""
-    fds = (segment_for_child.detach(), held_for_child.detach())
-    for fd in fds:
-        os.set_inheritable(fd, False)
-    try:
-        segment = Segment.adopt(fds[0], *where)
-    finally:
-        os.close(fds[1])  # now we are present ourselves
     queue = cls.__new__(cls)
-    queue._open(segment, spin_ns, accept)
+    queue._open(take_over(shared), spin_ns, accept)
     queue._set_state(state)
     return queue
 

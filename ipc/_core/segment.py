@@ -26,6 +26,7 @@ KINDS: Final = {
     "channel": lib.IPCR_KIND_CHANNEL,
     "queue": lib.IPCR_KIND_QUEUE,
     "reliable queue": lib.IPCR_KIND_RELIABLE,
+    "multicast": lib.IPCR_KIND_MULTICAST,
 }
 
 
@@ -114,6 +115,17 @@ class Segment:
             )
 
         return cls._create(kind, capacity, name, int(lib.ipcr_queue_footprint(lanes)), make)
+
+    @classmethod
+    def create_multicast(
+        cls, capacity: int, name: str | None, entries: int, options: Any, *, start_sequence: int = 0
+    ) -> Segment:
+        """A new segment for a multicast that keeps at most so many messages."""
+
+        def make(where: Any, label: bytes, out: Any) -> int:
+            return int(lib.ipcr_segment_create_multicast(where, label, capacity, entries, options, start_sequence, out))
+
+        return cls._create("multicast", capacity, name, int(lib.ipcr_multicast_footprint(capacity, entries)), make)
 
     @classmethod
     def _create(
