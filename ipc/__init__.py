@@ -17,6 +17,7 @@
 This package only re-exports; each name has one home.
 """
 
+from ipc._core.multicast_stats import MulticastStats, SubscriberStats
 from ipc._core.observe import Entry, Participant, Stats, gc, ls, rm, stats
 from ipc._core.queue_stats import LaneStats, QueueStats
 from ipc._core.ring import Ring, RingReader, RingWriter
@@ -32,6 +33,7 @@ from ipc.errors import (
     HandOverError,
     IncompatibleFormatError,
     IpcError,
+    LaggedOutError,
     LeaseLostError,
     MessageTooLargeError,
     OutcomeUnknownError,
@@ -46,6 +48,7 @@ from ipc.errors import (
     TooManyParticipantsError,
     UntrustedSegmentError,
 )
+from ipc.multicast import Multicast, MulticastEnvelope, Publisher, Subscriber
 from ipc.queue import Queue
 from ipc.reliable import DeadLetter, Deduplicator, Delivery, Receipt, ReliableQueue
 from ipc.workers import Worker, spawn
@@ -69,13 +72,18 @@ __all__ = [
     "IncompatibleFormatError",
     "IpcError",
     "JoinableQueue",
+    "LaggedOutError",
     "LaneStats",
     "LeaseLostError",
     "MessageTooLargeError",
+    "Multicast",
+    "MulticastEnvelope",
+    "MulticastStats",
     "OutOfSharedMemoryError",
     "OutcomeUnknownError",
     "Participant",
     "PeerDiedError",
+    "Publisher",
     "Queue",
     "QueueStats",
     "Receipt",
@@ -92,6 +100,8 @@ __all__ = [
     "ShutDown",
     "SimpleQueue",
     "Stats",
+    "Subscriber",
+    "SubscriberStats",
     "TimeoutError",
     "TooManyParticipantsError",
     "UntrustedSegmentError",

@@ -149,6 +149,8 @@ def _plain(entry: ipc.Entry) -> dict[str, object]:
         stats = {**entry.stats._asdict(), "participants": [one._asdict() for one in entry.stats.participants]}
         if isinstance(entry.stats, ipc.QueueStats):
             stats["lanes"] = [lane._asdict() for lane in entry.stats.lanes]
+        elif isinstance(entry.stats, ipc.MulticastStats):
+            stats["subscribers"] = [one._asdict() for one in entry.stats.subscribers]
     return {**entry._asdict(), "stats": stats, "kind": entry.kind, "attached": entry.attached}
 
 
@@ -179,14 +181,14 @@ def _details(entry: ipc.Entry) -> list[str]:
     return [size, *(f"{count:,}" for count in counts), _users(entry.stats), age]
 
 
-def _users(stats: ipc.Stats | ipc.QueueStats) -> str:
+def _users(stats: ipc.Stats | ipc.QueueStats | ipc.MulticastStats) -> str:
     if not stats.attached:
         return "nobody"
     return "\n".join(f"{user.role} {_who(user)}" for user in stats.participants)
 
 
 def _who(user: ipc.Participant) -> str:
-    if user.state == "taken":
+    if user.state in {"taken", "active"}:
         return f"{user.pid}" if user.alive else f"{user.pid} died"
     return user.state
 

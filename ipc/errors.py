@@ -20,6 +20,7 @@ __all__ = [
     "HandOverError",
     "IncompatibleFormatError",
     "IpcError",
+    "LaggedOutError",
     "LeaseLostError",
     "MessageTooLargeError",
     "OutOfSharedMemoryError",
@@ -105,7 +106,11 @@ class HandOverError(IpcError, TypeError):
 
 
 class TooManyParticipantsError(IpcError):
-    """All lanes, or all numbers of consumers, are in use by processes that are alive."""
+    """All lanes, or all numbers of consumers or subscribers, are in use by processes that are alive."""
+
+
+class LaggedOutError(IpcError):
+    """This subscriber was too far behind, and was evicted.  Close it, and subscribe again."""
 
 
 class LeaseLostError(IpcError):

@@ -375,7 +375,8 @@ int64_t ipcr_subscriber_recv_into(struct ipcr_subscriber_inbox *inbox);
 int64_t ipcr_subscriber_try_recv_into(struct ipcr_subscriber_inbox *inbox);
 int64_t ipcr_subscriber_copy(struct ipcr_subscriber *s, char *out, uint64_t room);
 int64_t ipcr_subscriber_recv_many(struct ipcr_subscriber *s, char *out, uint64_t room, int64_t *results,
-                                  uint64_t *sequences, uint64_t most);
+                                  uint64_t *sequences, uint64_t *lost, uint64_t most);
+int ipcr_subscriber_settle(struct ipcr_subscriber *s, uint64_t taken, uint64_t next, uint64_t lost);
 int64_t ipcr_subscriber_peek(struct ipcr_subscriber *s);
 char const *ipcr_subscriber_lent(struct ipcr_subscriber const *s);
 int ipcr_subscriber_release(struct ipcr_subscriber *s);

@@ -355,26 +355,41 @@ int64_t ipcr_subscriber_recv_into(struct ipcr_subscriber_inbox *inbox)
 }
 
 int64_t ipcr_subscriber_recv_many(struct ipcr_subscriber *s, char *out, uint64_t room, int64_t *results, uint64_t *sequences,
-                                  uint64_t most)
+                                  uint64_t *lost, uint64_t most)
 {
     const int rc = enter(s);
     if (rc != IPCR_OK)
         return rc;
-    const uint64_t before = s->next;
     uint64_t done = 0, used = 0;
     int64_t result = 0;
+    s->batch_next = s->next;
+    s->batch_lost = s->lost;
+    s->batch_received = s->received;
     while (done < most) {
         result = try_recv(s, out + used, room - used);
         if (result < 0 || (result & IPCR_RESULT_LENT) != 0)
             break;
         used += (uint64_t)result & ((UINT64_C(1) << IPCR_RESULT_ENCODING_SHIFT) - 1);
         sequences[done] = s->last_sequence;
+        lost[done] = s->lost;
         results[done++] = result;
     }
-    if (s->next != before)
-        move_cursor(s);
     ipcr_seat_leave(&s->seat);
     return done > 0 || result >= 0 ? (int64_t)done : result;
+}
+
+int ipcr_subscriber_settle(struct ipcr_subscriber *s, uint64_t taken, uint64_t next, uint64_t lost)
+{
+    const int rc = enter(s);
+    if (rc != IPCR_OK)
+        return rc;
+    s->next = taken == 0 ? s->batch_next : next;
+    s->lost = s->lost_before = taken == 0 ? s->batch_lost : lost;
+    s->received = s->batch_received + taken;
+    s->cached_published = s->next; /* to be looked at anew */
+    move_cursor(s);
+    ipcr_seat_leave(&s->seat);
+    return IPCR_OK;
 }
 
 /* --- in place ---------------------------------------------------------------------------------------------------------- */

@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     class LendingEnd(Protocol):
         """What lends memory knows who has it."""
 
-        _handle: Any
         _use: weakref.ref[Use] | None
 
+        @property
+        def _handle(self) -> Any: ...
         def _attached(self) -> Segment: ...
 
     class ClaimingEnd(LendingEnd, Protocol):

@@ -104,6 +104,7 @@ _MEANINGS: dict[int, tuple[type[Exception], str]] = {
         errors.LeaseLostError,
         "has given this message to somebody else, or it is done with: the lease ran out, or was ended before",
     ),
+    lib.IPCR_LAGGED_OUT: (errors.LaggedOutError, "was too far behind, and was evicted"),
     lib.IPCR_SHUT_DOWN: (errors.ShutDown, "was shut down"),
     lib.IPCR_LENT: (errors.BusyError, "has lent out a claim or a view; end its `with` block first"),
     lib.IPCR_NAME_BUSY: (errors.BusyError, "is being removed by a process that does not go on; try again"),

@@ -11,13 +11,14 @@ import errno
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ipc._core import queue_stats
+from ipc._core import multicast_stats, queue_stats
 from ipc._core.arguments import segment_name
+from ipc._core.multicast_stats import MulticastStats
 from ipc._core.native import check, ffi, lib, raise_status
 from ipc._core.participants import Participant
 from ipc._core.queue_stats import QueueStats
 from ipc._core.segment import KINDS, Segment, close_file, directory, open_file
-from ipc.errors import IpcError
+from ipc.errors import IncompatibleFormatError, IpcError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +73,7 @@ class Entry(NamedTuple):
     """Bytes that the file takes."""
     modified: float
     """Seconds since the epoch at which it was made."""
-    stats: Stats | QueueStats | None
+    stats: Stats | QueueStats | MulticastStats | None
     """None when it is damaged or of another format version."""
     problem: str
     """Why there are no stats."""
@@ -120,21 +121,24 @@ def stats_of(segment: Segment) -> Stats:
     return _record(raw, segment.name)
 
 
-def _look(where: str, name: str) -> Stats | QueueStats:
+def _look(where: str, name: str) -> Stats | QueueStats | MulticastStats:
     fd = open_file(where, name)
     what = f"segment {name!r} in {where}"
     try:
         raw = ffi.new("struct ipcr_stats *")
         status = lib.ipcr_stats_of_file(fd, raw)
         if status == lib.IPCR_KIND:
-            return queue_stats.stats_of_file(fd, name, what)
+            try:
+                return queue_stats.stats_of_file(fd, name, what)
+            except IncompatibleFormatError:
+                return multicast_stats.stats_of_file(fd, name, what)
         check(status, what)
         return _record(raw, name)
     finally:
         close_file(fd)
 
 
-def stats(name: str) -> Stats | QueueStats:
+def stats(name: str) -> Stats | QueueStats | MulticastStats:
     """Counters of the segment called `name`, without attaching to it; also while its users hang.
 
     Raises:

@@ -11,11 +11,11 @@ class Participant(NamedTuple):
     """One end and whoever took it last."""
 
     role: str
-    """"sender" or "receiver"; of queues, "producer" or "consumer"."""
+    """"sender" or "receiver"; of queues, "producer" or "consumer"; of multicasts, "publisher" or "subscriber"."""
     pid: int
     """Process that took the end last, 0 for nobody; the number may belong to another process by now."""
     state: str
-    """"untaken", "taken" or "closed"."""
+    """"untaken", "taken" or "closed"; of subscribers "active", "evicted" or "joining"."""
     alive: bool
     """Whether its taker holds the end now."""
     claimed: bool

@@ -348,7 +348,12 @@ def storm(name: str, known: Board, kills: int, victims: str, sending: Role, rece
 
 
 def check(
-    known: Board, senders: int, receivers: int, counters: ipc.Stats | ipc.QueueStats, *, told_before_taken: bool
+    known: Board,
+    senders: int,
+    receivers: int,
+    counters: ipc.Stats | ipc.QueueStats | ipc.MulticastStats,
+    *,
+    told_before_taken: bool,
 ) -> None:
     """Compare what is known with what is promised, after so many deaths of senders and receivers."""
     begun = known.begun

@@ -248,7 +248,7 @@ def fight(round_: Round, kills: int, pause: float) -> int:
     return round_.processes
 
 
-def judge(round_: Round, counters: ipc.Stats | ipc.QueueStats) -> Outcome:
+def judge(round_: Round, counters: ipc.Stats | ipc.QueueStats | ipc.MulticastStats) -> Outcome:
     """What the logs say."""
     history = read(round_.directory)
     report = check(history, RULES[round_.kind])

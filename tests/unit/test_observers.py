@@ -97,6 +97,7 @@ def test_here_is_seen_what_another_process_has(name: str) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         stats = ipc.stats(name)
+        assert isinstance(stats, ipc.Stats)
         assert (stats.sent, stats.received, stats.depth, stats.bytes, stats.bytes_received) == (2, 1, 1, 7, 3)
         assert {end.pid for end in stats.participants} == {process.pid}
         (entry,) = [entry for entry in ipc.ls() if entry.name == name]

@@ -1,0 +1,159 @@
+"""What publishers and subscribers share: taken when made, one thread at a time, closed from any."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import weakref
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from ipc import errors
+from ipc._core import multicast_stats, parcels
+from ipc._core.native import lib, raise_status
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from ipc._core.ends import Use
+    from ipc._core.multicast_stats import MulticastStats
+    from ipc._core.segment import Segment
+
+__all__ = ["MulticastEnd", "name_of", "open_ends"]
+
+_AGAIN = lib.IPCR_AGAIN
+_CLOSED = lib.IPCR_CLOSED
+
+# Every publisher and subscriber of this process that has not been closed.
+open_ends: weakref.WeakSet[MulticastEnd] = weakref.WeakSet()
+
+
+class MulticastEnd:
+    """A publisher or a subscriber."""
+
+    __slots__ = ("__weakref__", "_closed_because", "_handle", "_label", "_segment", "_use")
+
+    _close_native: ClassVar[Callable[[Any], None]]
+    _stop_waiting: ClassVar[Callable[[Any], None]]
+
+    _handle: Any
+    _segment: Segment
+    _label: str
+    _closed_because: str
+    _use: weakref.ref[Use] | None
+
+    def __init__(self) -> None:
+        raise TypeError(f"{type(self).__name__} is not made directly; use ipc.Multicast")
+
+    def _begin(self, segment: Segment, handle: Any, label: str) -> None:
+        self._segment = segment
+        # the core's handle goes with the last reference to it: close() drops ours, and whoever is inside has one
+        self._handle = handle
+        self._label = label
+        self._closed_because = ""
+        self._use = None
+        open_ends.add(self)
+
+    def __str__(self) -> str:
+        return self._label
+
+    def __repr__(self) -> str:
+        return f"<{self._label}, {'closed' if self.closed else 'in use'}>"
+
+    # --- ending -------------------------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """Whether close() was called, here or on the Multicast that made this."""
+        return bool(self._closed_because)
+
+    def close(self) -> None:
+        """Give it up; closing twice is fine.
+
+        May come from any thread: a call that is blocked in another one ends with ClosedError.
+
+        Raises:
+          BusyError: a claim or a view of it is still lent out.
+        """
+        use = None if self._use is None else self._use()
+        if use is not None and use.by_caller and not self._closed_because:
+            self._raise(lib.IPCR_LENT)
+        self._close("it was closed here")
+
+    def _close(self, because: str) -> None:
+        if self._closed_because:
+            return
+        self._closed_because = because
+        open_ends.discard(self)
+        with contextlib.suppress(AttributeError, errors.ClosedError):  # another thread was faster
+            type(self)._close_native(self._handle)
+            del self._handle, self._segment
+        parcels.sweep()
+
+    def __getattr__(self, attribute: str) -> NoReturn:
+        """What close() has taken away is missed by whoever is about to use it."""
+        if attribute in {"_handle", "_segment"} and self._closed_because:
+            self._raise(_CLOSED)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {attribute!r}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:  # BusyError would hide the error on its way; what is lent stays mapped
+            self._close("it was closed here")
+
+    def __reduce__(self) -> NoReturn:
+        raise errors.HandOverError(
+            f"{self} stays in the process that made it; hand over the Multicast, and call publisher() or"
+            " subscribe() there"
+        )
+
+    def stats(self) -> MulticastStats:
+        """Counters of the whole multicast, as they are now; see `ipc.stats`."""
+        return multicast_stats.stats_of(self._segment)
+
+    # --- errors and waiting -------------------------------------------------------------------------------------
+
+    def _attached(self) -> Segment:
+        return self._segment
+
+    def _raise(self, status: int) -> NoReturn:
+        if status == _CLOSED and self._closed_because:
+            raise errors.ClosedError(f"{self} is closed: {self._closed_because}")
+        raise_status(status, str(self))
+
+    def _wait(self, wait: Callable[..., int], deadline: int) -> int:
+        """Drive a native *_wait function, which comes back at least every 100 ms, so that signals are handled.  Nobody
+        else can use this end in between."""
+        handle = self._handle
+        resume = 0
+        try:
+            while True:
+                status = wait(handle, deadline, resume)
+                if status != _AGAIN:
+                    return status
+                resume = 1
+                parcels.sweep()
+        finally:
+            type(self)._stop_waiting(handle)
+
+    def _waited(self, deadline: int, start: int) -> str:
+        return f"{max(0, min(time.monotonic_ns(), deadline) - start) / 1e9:.3g} s"
+
+
+def name_of(topic: object) -> bytes:
+    """A topic's name as it goes with a message."""
+    if not isinstance(topic, str):
+        raise TypeError(f"topic must be a str, not {type(topic).__name__}")
+    name = topic.encode()
+    if len(name) > lib.IPCR_MOST_TOPIC:
+        raise ValueError(
+            f"topic={topic[:40]!r}... is {len(name)} bytes long; at most {lib.IPCR_MOST_TOPIC} are allowed"
+        )
+    return name
