@@ -224,27 +224,33 @@ static int position_of(const struct ipcr_publisher *p, uint64_t sequence, uint64
     return *out - p->oldest_position <= p->position - p->oldest_position && (*out & 7) == 0 ? IPCR_OK : IPCR_CORRUPT;
 }
 
-/* Let everything below `target` be overwritten.  M3: after this store and its fence nobody can join below it, and whoever
- * had joined before is seen by the look that follows. */
-static int move_oldest(struct ipcr_publisher *p, uint64_t target, uint64_t position)
+/* A message, and where it begins. */
+struct place {
+    uint64_t sequence;
+    uint64_t position;
+};
+
+/* Let everything below `least` be overwritten, and up to `most` if nobody is there.  M3: after this store and its fence
+ * nobody can join below it, and whoever had joined before is seen by the look that follows. */
+static int move_oldest(struct ipcr_publisher *p, struct place least, struct place most)
 {
-    const bool lossy = p->segment->multicast.policy == IPCR_LOSSY;
-    if ((int64_t)(target - p->announced) > 0) {
-        p->announced = target;
-        store_relaxed64(&p->header->oldest, target);
+    if ((int64_t)(most.sequence - p->announced) > 0) {
+        p->announced = most.sequence;
+        store_relaxed64(&p->header->oldest, most.sequence);
     }
-    if (lossy) {
+    if (p->segment->multicast.policy == IPCR_LOSSY) {
         fence_store_store(); /* V */
     } else {
         fence_store_load(); /* J; and V, for observers */
-        const int rc = look_at_all(p, target);
-        if (rc != IPCR_OK) {
-            p->need = target;
+        const int rc = look_at_all(p, least.sequence);
+        p->need = least.sequence;
+        if (rc != IPCR_OK)
             return rc;
-        }
+        if ((int64_t)(p->floor - most.sequence) < 0) /* somebody joined at the oldest meanwhile */
+            most = least;
     }
-    p->oldest = target;
-    p->oldest_position = position;
+    p->oldest = most.sequence;
+    p->oldest_position = most.position;
     return IPCR_OK;
 }
 
@@ -269,6 +275,7 @@ static int make_room(struct ipcr_publisher *p, uint64_t end)
     }
     if (target == p->oldest)
         return IPCR_OK;
+    const struct place needed = { .sequence = target, .position = position };
     const uint64_t most = p->oldest + entries / AHEAD_OF_NEED, furthest = p->oldest_position + capacity / AHEAD_OF_NEED;
     while (target != p->next && (int64_t)(most - target) > 0 && (int64_t)(furthest - position) > 0 &&
            (lossy || (int64_t)(p->floor - target) > 0)) {
@@ -276,7 +283,7 @@ static int make_room(struct ipcr_publisher *p, uint64_t end)
         if (rc != IPCR_OK)
             return rc;
     }
-    return move_oldest(p, target, position);
+    return move_oldest(p, needed, (struct place){ .sequence = target, .position = position });
 }
 
 /* --- messages ------------------------------------------------------------------------------------------------------- */
@@ -464,11 +471,12 @@ static bool may_be_room(const void *what)
     return state != IPCR_CURSOR_JOINING;
 }
 
-/* Who is in the way and dead is evicted: one probe for each that is in the way.  Whether it is dead is the lock byte's to
+/* Who is in the way and dead is evicted (and a stopped joiner, by a publisher that waits for nobody): one probe for each that is in the way.  Whether it is dead is the lock byte's to
  * say; its state tells whose death that was, and the number's next user is not harmed. */
 static int evict_the_dead(struct ipcr_publisher *p)
 {
     const uint32_t high = load_acquire32(&p->header->subscribers_high);
+    const bool evict = p->segment->multicast.on_laggard == IPCR_EVICT_LAGGARDS;
     for (uint32_t i = 0; i < high && i < IPCR_MOST_SUBSCRIBERS; i++) {
         struct ipcr_cursor *c = &p->header->cursor[i];
         uint32_t state = load_acquire32(&c->state);
@@ -480,7 +488,7 @@ static int evict_the_dead(struct ipcr_publisher *p)
         const int rc = ipcr_probe(p->segment->fd, p->segment->id, IPCR_LOCK_SUBSCRIBER(i), &held);
         if (rc != IPCR_OK)
             return rc;
-        if (!held)
+        if (!held || evict) /* who lives, and has not said for a slice where it begins, begins anew */
             compare_exchange32(&c->state, &state, (state & ~IPCR_CURSOR_MASK) | IPCR_CURSOR_EVICTED);
     }
     return IPCR_OK;
