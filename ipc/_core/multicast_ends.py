@@ -34,7 +34,7 @@ class MulticastEnd:
 
     __slots__ = ("__weakref__", "_closed_because", "_handle", "_label", "_segment", "_use")
 
-    _close_native: ClassVar[Callable[[Any], None]]
+    _close_in_core: ClassVar[Callable[[Any], None]]
     _stop_waiting: ClassVar[Callable[[Any], None]]
 
     _handle: Any
@@ -87,7 +87,7 @@ class MulticastEnd:
         self._closed_because = because
         open_ends.discard(self)
         with contextlib.suppress(AttributeError, errors.ClosedError):  # another thread was faster
-            type(self)._close_native(self._handle)
+            type(self)._close_in_core(self._handle)
             del self._handle, self._segment
         parcels.sweep()
 

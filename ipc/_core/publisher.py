@@ -48,7 +48,7 @@ class Publisher(MulticastEnd, Generic[_T]):
 
     __slots__ = ("_topics",)
 
-    _close_native = lib.ipcr_publisher_close
+    _close_in_core = lib.ipcr_publisher_close
     _stop_waiting = lib.ipcr_publisher_stop_waiting
 
     _topics: dict[str, tuple[Any, bytes]]

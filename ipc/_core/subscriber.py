@@ -69,7 +69,7 @@ class Subscriber(MulticastEnd, Generic[_T]):
 
     __slots__ = ("_accept", "_copies", "_inbox", "_scratch")
 
-    _close_native = lib.ipcr_subscriber_close
+    _close_in_core = lib.ipcr_subscriber_close
     _stop_waiting = lib.ipcr_subscriber_stop_waiting
 
     _accept: int

@@ -26,6 +26,7 @@ BASES: dict[str, tuple[type[BaseException], ...]] = {
     "HandOverError": (TypeError,),
     "IncompatibleFormatError": (),
     "IpcError": (),
+    "LaggedOutError": (),
     "LeaseLostError": (),
     "MessageTooLargeError": (ValueError,),
     "OutOfSharedMemoryError": (OSError,),
