@@ -167,7 +167,7 @@ $(foreach verb,native asan tsan,$(eval $(call flavour,$(verb))))
 SCHEDULES ?= 100000
 JOBS      ?= $(shell nproc)
 MODELLED  := $(filter-out native/os.c native/fast_%.c,$(sort $(wildcard native/*.c))) tests/model/core/ring_calls.c
-MODEL     := $(STRICT) -U_FORTIFY_SOURCE -Itests/model -include tests/model/atomics.h
+MODEL     := $(STRICT) -U_FORTIFY_SOURCE -DIPCR_MOST_SUBSCRIBERS=4u -Itests/model -include tests/model/atomics.h
 # each plain access calls the explorer, instead of libtsan, which is not linked
 CALLBACKS := -O1 -fPIC -fsanitize=thread --param tsan-instrument-func-entry-exit=0
 

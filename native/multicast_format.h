@@ -10,7 +10,9 @@
 
 #include "format.h"
 
+#ifndef IPCR_MOST_SUBSCRIBERS /* the explorer has fewer: each is memory to be put back */
 #define IPCR_MOST_SUBSCRIBERS 1024u
+#endif
 #define IPCR_ENTRY_BYTES 64u
 #define IPCR_MOST_ENTRIES (UINT32_C(1) << 30)
 #define IPCR_MOST_TOPIC 1024u /* bytes of a topic's name */

@@ -16,6 +16,8 @@
 #define MODEL_MACHINE_H
 
 #include "atomics.h"
+#include "multicast.h"
+#include "multicast_stats.h"
 #include "naming.h"
 #include "queue.h"
 #include "queue_stats.h"
@@ -166,7 +168,13 @@ int ipcr_try_read(struct ipcr_ring_reader *r, void *dst, uint64_t room, uint64_t
     X(queue_lease_many) X(lease_ack) X(lease_nack) X(lease_extend) X(lease_bury) X(lease_keep) X(lease_requeue)          \
     X(queue_next_kept) X(queue_wait_for_message) X(queue_purge) X(queue_outcome) X(queue_wait_for_outcome)             \
     X(queue_depth) X(queue_is_full) X(queue_task_done) X(queue_all_finished) X(queue_wait_for_finish) X(queue_shut)    \
-    X(queue_finish_many) X(queue_stats) X(queue_stats_of_file) X(queue_repair)
+    X(queue_finish_many) X(queue_stats) X(queue_stats_of_file) X(queue_repair)                                         \
+    X(segment_create_multicast) X(publisher_open) X(publisher_close) X(publisher_free) X(publish_bytes) X(publish)       \
+    X(publish_many) X(publisher_claim) X(publisher_lent) X(publisher_commit) X(publisher_wait) X(publisher_look_around)   \
+    X(subscriber_open) X(subscriber_close) X(subscriber_free) X(subscriber_copy) X(subscriber_recv_many)                  \
+    X(subscriber_settle) X(subscriber_peek) X(subscriber_lent) X(subscriber_release) X(subscriber_wait)                   \
+    X(subscriber_look_around) X(subscriber_last_sequence) X(subscriber_last_lost) X(subscriber_lost) X(multicast_stats)  \
+    X(topic_number) X(publisher_stop_waiting) X(subscriber_stop_waiting)
 #define MODEL_CALL(name) __typeof__(ipcr_##name) *name;
 struct core {
     MODEL_CALLS(MODEL_CALL)
