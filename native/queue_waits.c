@@ -4,6 +4,8 @@
  */
 #include "queue.h"
 
+enum { SLICES_AT_ONCE = 2 }; /* a signal that another thread has got is seen by Python after these */
+
 /* --- the end of a message: room, receipts -------------------------------------------------------------------------- */
 
 static void tell(ipcr_word32 *parked, const ipcr_word64 *which, uint64_t sequence)
@@ -41,9 +43,9 @@ struct wish {
     uint64_t now_ns;
 };
 
-static uint64_t slice_end(uint64_t deadline_ns)
+static uint64_t slice_end(uint64_t now_ns, uint64_t deadline_ns)
 {
-    const uint64_t slice = ipcr_os_now_ns() + IPCR_SLICE_NS;
+    const uint64_t slice = now_ns + IPCR_SLICE_NS;
     return slice < deadline_ns ? slice : deadline_ns;
 }
 
@@ -129,16 +131,25 @@ static int look_after_others(struct ipcr_queue *q)
 
 int ipcr_queue_wait_for_message(struct ipcr_queue *q, uint64_t deadline_ns)
 {
-    struct wish wish = { .q = q, .now_ns = ipcr_os_now_ns() };
-    bool slept = false;
-    const uint64_t until = slice_end(deadline_ns);
-    int rc = ipcr_gate_wait(&q->header->consumers_parked, message_is_there, &wish, until, &slept);
-    if (slept)
-        store_relaxed32(&q->get_woken, 1);
-    if (rc == IPCR_AGAIN) /* a signal, whose handler may raise: the wake-up that we may have eaten goes on */
-        ipcr_queue_pass_on(q, IPCR_OK);
-    if (rc == IPCR_OK && slept && ipcr_os_now_ns() >= until)
-        rc = look_after_others(q);
+    struct wish wish = { .q = q };
+    int rc = IPCR_OK;
+    /* Not back to the caller after each slice: a Python frame with cold caches costs as much as all of this. */
+    for (int slices = 0; rc == IPCR_OK && slices < SLICES_AT_ONCE; slices++) {
+        bool slept = false;
+        wish.now_ns = ipcr_os_now_ns();
+        const uint64_t until = slice_end(wish.now_ns, deadline_ns);
+        rc = ipcr_gate_wait(&q->header->consumers_parked, message_is_there, &wish, until, &slept);
+        if (slept)
+            store_relaxed32(&q->get_woken, 1);
+        if (rc == IPCR_AGAIN) /* a signal, whose handler may raise: the wake-up that we may have eaten goes on */
+            ipcr_queue_pass_on(q, IPCR_OK);
+        if (!slept || ipcr_os_now_ns() < until)
+            break; /* something is there, or was */
+        if (rc == IPCR_OK)
+            rc = look_after_others(q);
+        if (until == deadline_ns)
+            break;
+    }
     return rc;
 }
 
@@ -170,7 +181,7 @@ static int wait_for_end(struct ipcr_queue *q, ipcr_word32 *parked, ipcr_word64 *
                         ipcr_ready *ready, struct wish *wish, uint64_t deadline_ns)
 {
     bool slept = false;
-    const uint64_t until = slice_end(deadline_ns);
+    const uint64_t until = slice_end(ipcr_os_now_ns(), deadline_ns);
     pthread_mutex_lock(&q->producing);
     int rc = ipcr_queue_ready(q); /* a closed handle's lane, and the word, are another producer's */
     if (rc == IPCR_OK)
@@ -190,7 +201,7 @@ static int wait_for_end(struct ipcr_queue *q, ipcr_word32 *parked, ipcr_word64 *
 static int wait_for_fewer(struct ipcr_queue *q, struct wish *wish, uint64_t deadline_ns)
 {
     bool slept = false;
-    const uint64_t until = slice_end(deadline_ns);
+    const uint64_t until = slice_end(ipcr_os_now_ns(), deadline_ns);
     int rc = ipcr_gate_wait(&q->header->room_parked, there_is_room, wish, until, &slept);
     if (slept)
         store_relaxed32(&q->put_woken, 1);

@@ -23,7 +23,9 @@
 
 #include "os.h"
 
-#define IPCR_SLICE_NS UINT64_C(100000000) /* at most this long before a wait looks for death and signals */
+/* At most this long before a wait looks for death and signals.  A death is to be noticed within 200 ms; and a wake-up with
+ * cold caches costs some 100 us, which is to be at most a thousandth of a CPU. */
+#define IPCR_SLICE_NS UINT64_C(150000000)
 #define IPCR_SECOND_LOOK_NS UINT64_C(1000000) /* of an asymmetric waiter */
 #define IPCR_FOREVER UINT64_MAX
 

@@ -209,7 +209,7 @@ class End(EndRoot):
     def _wait(self, wait: Callable[..., int], *args: Any) -> int:
         """Drive a native *_wait function: its last argument but one is the deadline.
 
-        Native code comes back at least every 100 ms, so that Python's signal handlers run.  The end stays busy in
+        Native code comes back at least every 150 ms, so that Python's signal handlers run.  The end stays busy in
         between, for everybody else.
         """
         handle = self._handle

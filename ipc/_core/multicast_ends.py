@@ -129,7 +129,7 @@ class MulticastEnd:
         raise_status(status, str(self))
 
     def _wait(self, wait: Callable[..., int], deadline: int) -> int:
-        """Drive a native *_wait function, which comes back at least every 100 ms, so that signals are handled.  Nobody
+        """Drive a native *_wait function, which comes back at least every 150 ms, so that signals are handled.  Nobody
         else can use this end in between."""
         handle = self._handle
         resume = 0

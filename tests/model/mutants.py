@@ -40,14 +40,20 @@ SURVIVORS = MODEL / "survivors.txt"
 KILLERS = MODEL / "killers.txt"
 FLAGS = [
     *("-std=c11", "-D_GNU_SOURCE", "-g", "-O1", "-w", "-fPIC", "-U_FORTIFY_SOURCE"),
-    *("-fsanitize=thread", "--param", "tsan-instrument-func-entry-exit=0"),
+    *("-fsanitize=thread", "--param", "tsan-instrument-func-entry-exit=0", "-DIPCR_MOST_SUBSCRIBERS=4u"),
 ]
 # Files of one structure are run only in its scenarios; what both use, in all.
 QUEUE_FILES = {
-    *("leases.h", "lanes.h", "lanes.c", "gates.h", "gates.c", "queue.h", "queue.c", "queue_waits.c", "queue_counts.c"),
+    *("leases.h", "lanes.h", "lanes.c", "queue.h", "queue.c", "queue_waits.c", "queue_counts.c"),
     *("queue_stats.c", "taking.c", "ending.c", "repair.c"),
 }
 QUEUE_SCENARIOS = ("queue-*", "lease-*", "receipt-*")
+MULTICAST_FILES = {
+    *("multicast.h", "multicast_format.h", "publishing.c", "subscribing.c", "joining.c", "multicast_stats.c"),
+    *("seats.h", "seats.c"),
+}
+MULTICAST_SCENARIOS = ("multicast*",)
+GATES = {"gates.h", "gates.c"}
 CHANNEL_FILES = {
     *("calls.c", "calls.h", "ends.c", "ends.h", "parts.c", "receiving.c", "ring.c", "ring.h", "sending.c", "stats.c"),
     *("waiting.c",),
@@ -72,10 +78,15 @@ class Verdict:
 
 def scenarios_for(name: str) -> list[str]:
     """The explorer's arguments."""
-    if name not in QUEUE_FILES | CHANNEL_FILES:
+    patterns: tuple[str, ...] = ()
+    if name not in MULTICAST_FILES:
+        patterns += QUEUE_SCENARIOS
+    if name not in QUEUE_FILES:
+        patterns += MULTICAST_SCENARIOS
+    if name not in QUEUE_FILES | MULTICAST_FILES | GATES | CHANNEL_FILES:
         return []
-    option = "--scenario" if name in QUEUE_FILES else "--except"
-    return [argument for pattern in QUEUE_SCENARIOS for argument in (option, pattern)]
+    option = "--except" if name in CHANNEL_FILES else "--scenario"
+    return [argument for pattern in patterns for argument in (option, pattern)]
 
 
 class Judge:

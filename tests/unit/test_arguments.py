@@ -373,5 +373,5 @@ def test_handles_are_not_made_directly(end: type) -> None:
 
 @pytest.mark.parametrize("spin", [0.05, 0.2, 1, 3600, math.inf])
 def test_however_long_a_spin_is_asked_for_death_and_signals_are_looked_after_in_time(spin: float) -> None:
-    # a call that spins, and the slice of at most 100 ms that it sleeps after it, stay within the 200 ms promised
+    # a call that spins, and the slice of at most 150 ms that it sleeps after it, stay within the 200 ms promised
     assert arguments.spin_ns(spin) == 50_000_000
