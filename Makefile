@@ -76,7 +76,7 @@ check-core: # one after the other, beside check-python
 	@$(MAKE) --no-print-directory native
 	@$(MAKE) --no-print-directory asan
 	@$(MAKE) --no-print-directory tsan
-	@$(MAKE) --no-print-directory model JOBS=1 SCHEDULES=20000
+	@$(MAKE) --no-print-directory model JOBS=1 SCHEDULES=10000
 	@$(MAKE) --no-print-directory hostile
 	@$(MAKE) --no-print-directory wakes SECONDS=30
 

@@ -236,7 +236,7 @@ static int move_oldest(struct ipcr_publisher *p, struct place least, struct plac
 {
     if ((int64_t)(most.sequence - p->announced) > 0) {
         p->announced = most.sequence;
-        store_relaxed64(&p->header->oldest, most.sequence);
+        store_release64(&p->header->oldest, most.sequence); /* who sees it sees a `published` that is not below it */
     }
     if (p->segment->multicast.policy == IPCR_LOSSY) {
         fence_store_store(); /* V */

@@ -165,6 +165,61 @@ static void perform_successor(void)
     model_fibers[FIRST].mortal = true;
 }
 
+/* --- each message takes the whole ring: `oldest` comes as far as `published` was ------------------------------------------ */
+
+enum { NEARLY_ALL = CAPACITY_OF_ALL - 56 };
+
+static void whole_ring(void)
+{
+    lossy(IPCR_LAP_TO_OLDEST);
+    act_as(2);
+    join_multicast();
+}
+
+/* By claims of which little is used: what their room costs is the same, and there is less to explore. */
+static void publish_whole_rings(void)
+{
+    for (int i = 0; i < MESSAGES; i++) {
+        MUST(core()->publisher_claim(publisher, NULL, NEARLY_ALL) == IPCR_OK);
+        MUST(core()->publisher_commit(publisher, 8, IPCR_INFO(0, IPCR_BYTES)) == START_SEQUENCE + i);
+    }
+    core()->publisher_close(publisher);
+}
+
+static void count_to_the_end(struct ipcr_subscriber *s, int64_t expected)
+{
+    char bytes[64];
+    for (;;) {
+        const int64_t rc = core()->subscriber_copy(s, bytes, sizeof bytes);
+        if (rc == IPCR_EMPTY) {
+            MUST(wait_for_message_of(s) == IPCR_OK);
+            continue;
+        }
+        if (rc == IPCR_END_OF_CHANNEL)
+            break;
+        MUST(rc == 8);
+        const int64_t sequence = (int64_t)core()->subscriber_last_sequence(s);
+        MUST(sequence >= expected && core()->subscriber_last_lost(s) == (uint64_t)(sequence - expected));
+        expected = sequence + 1;
+    }
+    MUST(expected == START_SEQUENCE + MESSAGES);
+}
+
+static void count_one(void) { count_to_the_end(one, START_SEQUENCE); }
+
+static void count_what_is_kept(void)
+{
+    struct ipcr_subscriber *s = new_observer(IPCR_START_OLDEST);
+    count_to_the_end(s, (int64_t)s->next);
+}
+
+static void perform_whole_ring(void)
+{
+    model_start(FIRST, 0, publish_whole_rings);
+    model_start(SECOND, 1, count_one);
+    model_start(THIRD, 2, count_what_is_kept);
+}
+
 /* --- topics ------------------------------------------------------------------------------------------------------------- */
 
 static const struct ipcr_topic wanted_topic = { .name = "abcdefgh", .length = 8, .number = 7 };
@@ -220,6 +275,8 @@ static const struct scenario scenarios[] = {
                perform_observed), .patience_ns = 1000000 },
     { SCENARIO("multicast-lossy-successor", "The same across the death of a publisher.", lossy_with_successor,
                perform_successor), .deaths = 1, .patience_ns = IPCR_SLICE_NS },
+    { SCENARIO("multicast-lossy-whole-ring", "Who begins, or goes on, at the oldest message finds it not newer than the newest.",
+               whole_ring, perform_whole_ring), .patience_ns = 1000000, .both = true },
     { SCENARIO("multicast-topics", "Only messages of a topic come, by its name, and whole.", by_topic, perform_topics) },
 };
 ADD_SCENARIOS(scenarios)

@@ -19,12 +19,12 @@ PROMISE = re.compile(r"print\(.*\) +# (.*)")
 
 
 def test_there_are_programs_that_promise_something() -> None:
-    assert len(PROGRAMS) == 2
+    assert len(PROGRAMS) == 3
     assert all(PROMISE.search(program) for program in PROGRAMS)
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("program", PROGRAMS, ids=["channels", "queues"])
+@pytest.mark.parametrize("program", PROGRAMS, ids=["channels", "queues", "multicast"])
 def test_a_program_of_the_readme_does_what_it_says(program: str, method: str, tmp_path: Path, ipc_dir: Path) -> None:
     by_method = re.sub(r"ipc\.spawn\(([^)]*)\)", rf'ipc.spawn(\1, context="{method}")', program)
     assert by_method.count(f'context="{method}"') == 1
