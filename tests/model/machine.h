@@ -135,6 +135,7 @@ struct place {
     uint64_t offset, bytes;
 };
 struct place model_place(const void *address);
+void model_name_word(const uint8_t *segment, uint64_t at, char *room, size_t n);
 struct place model_place_once(const void *address); /* also when it is unmapped meanwhile: for reports */
 
 void model_kernel_start(void);

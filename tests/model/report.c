@@ -21,40 +21,16 @@ void model_note(const char *what, const void *word, uint64_t value, const char *
     trace[traced++ % TRACED] = (struct event){ what, extra, file, word, value, model_running, line };
 }
 
-static bool is_channel(int inode)
-{
-    extern uint8_t *model_bytes_of[];
-    uint64_t magic;
-    memcpy(&magic, model_bytes_of[inode], sizeof magic);
-    return magic == IPCR_MAGIC;
-}
-
-/* Words of a channel's header by their names; of anything else by their offset. */
 static const char *name_of(const void *word, char *room, size_t n)
 {
-    static const char *const sides[] = { "sender", "receiver" };
-    static const char *const signals[] = { "parked", "end_state", "taker_pid", "pinned_cpu", "wake_at", "wake_at" };
-    static const char *const marks[] = { "mark 0 position", "mark 0 sequence", "mark 0 bytes", "mark 1 position",
-                                         "mark 1 sequence", "mark 1 bytes", "thrown_away" };
+    extern uint8_t *model_bytes_of[];
     if (word == NULL)
         return "";
     const struct place place = model_place_once(word);
-    if (place.inode < 0) {
+    if (place.inode < 0)
         snprintf(room, n, "private %04" PRIx64, place.offset & 0xffff);
-        return room;
-    }
-    const char *side = sides[place.offset / IPCR_LINE % 2];
-    const uint64_t at = place.offset % IPCR_LINE;
-    if (!is_channel(place.inode) || place.offset < 256)
-        snprintf(room, n, "word at %" PRIu64, place.offset);
-    else if (place.offset < 512)
-        snprintf(room, n, "%s's position", side);
-    else if (place.offset < 768)
-        snprintf(room, n, "%s's %s", side, at < 24 ? signals[at / 4] : at == 64 ? "parked_ns" : "high_water");
-    else if (place.offset < 1024)
-        snprintf(room, n, "%s's %s", side, marks[at / 8 < 7 ? at / 8 : 6]);
     else
-        snprintf(room, n, "data %" PRIu64, place.offset - 4096);
+        model_name_word(model_bytes_of[place.inode], place.offset, room, n);
     return room;
 }
 
