@@ -45,7 +45,11 @@ static void read_to_the_end_of(struct ipcr_subscriber *s)
 }
 
 static void read_one(void) { read_to_the_end_of(one); }
-static void observe(void) { read_to_the_end_of(observer); }
+static void observe(void)
+{
+    read_to_the_end_of(observer);
+    core()->subscriber_close(observer);
+}
 
 static void perform_lossy(void)
 {
