@@ -219,12 +219,14 @@ static int everybody_has_passed(struct ipcr_publisher *p, uint64_t least)
     return rc;
 }
 
-static int position_of(const struct ipcr_publisher *p, uint64_t sequence, uint64_t *out)
+/* From the position of an older message to that of this one. */
+static int position_of(const struct ipcr_publisher *p, uint64_t sequence, uint64_t *position)
 {
-    *out = sequence == p->next ? p->position
-                               : load_relaxed64(&ipcr_entry_at(p->entries, p->mask, sequence)->position);
-    /* our own words, but others can write there */
-    return *out - p->oldest_position <= p->position - p->oldest_position && (*out & 7) == 0 ? IPCR_OK : IPCR_CORRUPT;
+    const uint64_t older = *position;
+    *position = sequence == p->next ? p->position
+                                    : load_relaxed64(&ipcr_entry_at(p->entries, p->mask, sequence)->position);
+    /* our own words, but others can write there; a step back would give room that there is not */
+    return *position - older <= p->position - older && (*position & 7) == 0 ? IPCR_OK : IPCR_CORRUPT;
 }
 
 /* A message, and where it begins. */
