@@ -27,8 +27,8 @@ MAKEFLAGS += --no-builtin-rules
 .SECONDARY:
 .DEFAULT_GOAL := help
 .PHONY: help preflight demo build test check prove lint format types native asan tsan asan-python stress bench wheel \
-        clean model model-long mutants crash crash-long wakes spin hostile hostile-queues hostile-stress hostile-planted \
-        closes coverage faults planted check-core check-python stress-core stress-python flakes
+        clean model model-long mutants crash crash-long wakes spin hostile hostile-queues hostile-multicasts hostile-stress \
+        hostile-planted closes coverage faults planted check-core check-python stress-core stress-python flakes
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -270,16 +270,19 @@ FUZZER    := $(shell printf 'int LLVMFuzzerTestOneInput(void){return 0;}' | clan
                -x c - -o /dev/null 2>/dev/null && echo libfuzzer)
 fuzz_core := $(filter-out native/os.c native/fast_%.c,$(CORE))
 fuzz_mains := driver seeds loads
-# channels, then queues: each has its own target, and shares the kernel, the peer and the driver
+# channels, queues, multicasts: each has its own target, and shares the kernel, the peer and the driver
 fuzz_shared := $(addprefix tests/fuzz/,kernel.c kernel_memory.c kernel_time.c peer.c input.c)
 fuzz_of_channels := $(filter-out $(fuzz_shared) $(fuzz_mains:%=tests/fuzz/%.c),$(wildcard tests/fuzz/*.c))
 fuzz_of_queues := $(filter-out tests/fuzz/queues/seeds.c,$(wildcard tests/fuzz/queues/*.c))
-fuzz_headers := $(HEADERS) $(wildcard tests/fuzz/*.h tests/fuzz/queues/*.h)
-FUZZED    := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -Itests/fuzz
+fuzz_of_multicasts := $(filter-out tests/fuzz/multicasts/seeds.c,$(wildcard tests/fuzz/multicasts/*.c))
+fuzz_headers := $(HEADERS) $(wildcard tests/fuzz/*.h tests/fuzz/queues/*.h tests/fuzz/multicasts/*.h)
+# few subscribers: their numbers run out, and all words of a multicast lie near each other
+FUZZ_DEFS := -Itests/fuzz -DIPCR_MOST_SUBSCRIBERS=4u
+FUZZED    := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all $(FUZZ_DEFS)
 fuzz_objects = $(fuzz_core:native/%.c=build/fuzz/$(1)/core-%.o) \
                $(patsubst tests/fuzz/%.c,build/fuzz/$(1)/%.o,$(fuzz_shared) $(fuzz_of_$(2)))
 # what every access goes through needs no watching itself
-fuzz_plain := kernel kernel_memory kernel_time peer watch queues/watch
+fuzz_plain := kernel kernel_memory kernel_time peer watch queues/watch multicasts/watch
 
 define fuzzed
 build/fuzz/$(1)/core-%.o: native/%.c $(fuzz_headers) | preflight
@@ -292,7 +295,7 @@ build/fuzz/$(1)/%.o: tests/fuzz/%.c $(fuzz_headers) | preflight
 
 $(fuzz_plain:%=build/fuzz/$(1)/%.o): build/fuzz/$(1)/%.o: tests/fuzz/%.c $(fuzz_headers) | preflight
 	@mkdir -p $$(@D)
-	@$(2) $(STRICT) -O2 -Itests/fuzz -c $$< -o $$@
+	@$(2) $(STRICT) -O2 $(FUZZ_DEFS) -c $$< -o $$@
 endef
 $(eval $(call fuzzed,gcc,$$(CC),))
 $(eval $(call fuzzed,clang,clang,-fsanitize=fuzzer-no-link))
@@ -300,37 +303,43 @@ $(eval $(call fuzzed,clang,clang,-fsanitize=fuzzer-no-link))
 build/fuzz/driver build/fuzz/seeds build/fuzz/loads: build/fuzz/%: build/fuzz/gcc/%.o $(call fuzz_objects,gcc,channels)
 	@$(CC) $(STRICT) $(FUZZED) $^ -lpthread -o $@
 
-build/fuzz/queues/driver build/fuzz/queues/seeds: $(call fuzz_objects,gcc,queues)
-build/fuzz/queues/driver: build/fuzz/gcc/driver.o
-build/fuzz/queues/seeds: build/fuzz/gcc/queues/seeds.o
-build/fuzz/queues/driver build/fuzz/queues/seeds:
-	@mkdir -p $(@D)
-	@$(CC) $(STRICT) $(FUZZED) $^ -lpthread -o $@
+define fuzzed_kind
+build/fuzz/$(1)/driver build/fuzz/$(1)/seeds: $(call fuzz_objects,gcc,$(1))
+build/fuzz/$(1)/driver: build/fuzz/gcc/driver.o
+build/fuzz/$(1)/seeds: build/fuzz/gcc/$(1)/seeds.o
+build/fuzz/$(1)/driver build/fuzz/$(1)/seeds:
+	@mkdir -p $$(@D)
+	@$$(CC) $(STRICT) $(FUZZED) $$^ -lpthread -o $$@
+
+build/fuzz/$(1)/libfuzzer: $(call fuzz_objects,clang,$(1))
+	@mkdir -p $$(@D)
+	@clang $(FUZZED) -fsanitize=fuzzer $$^ -lpthread -o $$@
+endef
+fuzz_kinds := queues multicasts
+$(foreach kind,$(fuzz_kinds),$(eval $(call fuzzed_kind,$(kind))))
 
 build/fuzz/libfuzzer: $(call fuzz_objects,clang,channels)
 	@clang $(FUZZED) -fsanitize=fuzzer $^ -lpthread -o $@
 
-build/fuzz/queues/libfuzzer: $(call fuzz_objects,clang,queues)
-	@mkdir -p $(@D)
-	@clang $(FUZZED) -fsanitize=fuzzer $^ -lpthread -o $@
-
-build/fuzz/corpus build/fuzz/queues/corpus: build/fuzz/%corpus: build/fuzz/%seeds
+fuzz_corpora := build/fuzz/corpus $(fuzz_kinds:%=build/fuzz/%/corpus)
+$(fuzz_corpora): build/fuzz/%corpus: build/fuzz/%seeds
 	@rm -rf $@ && mkdir -p $@ && $< $@
 
 fuzz_program := $(or $(FUZZER),driver)
 
-hostile: build/fuzz/$(fuzz_program) build/fuzz/corpus build/fuzz/loads hostile-queues ## arbitrary segments, RUNS=1000000 of channels and of queues
+hostile: build/fuzz/$(fuzz_program) build/fuzz/corpus build/fuzz/loads $(fuzz_kinds:%=hostile-%) ## arbitrary segments, RUNS=1000000 of each kind
 	@build/fuzz/loads
 	@sh tests/fuzz/run.sh $< runs $(RUNS)
 
-hostile-queues: build/fuzz/queues/$(fuzz_program) build/fuzz/queues/corpus ## those of queues alone
+hostile-queues hostile-multicasts: hostile-%: build/fuzz/%/$(fuzz_program) build/fuzz/%/corpus ## those of one kind alone
 	@sh tests/fuzz/run.sh $< runs $(RUNS)
 
-hostile-stress: build/fuzz/$(fuzz_program) build/fuzz/corpus build/fuzz/queues/$(fuzz_program) build/fuzz/queues/corpus ## the same for MINUTES=30 in all
-	@sh tests/fuzz/run.sh build/fuzz/$(fuzz_program) minutes $$(( ($(MINUTES) + 1) / 2 ))
-	@sh tests/fuzz/run.sh build/fuzz/queues/$(fuzz_program) minutes $$(( ($(MINUTES) + 1) / 2 ))
+hostile-stress: $(addsuffix $(fuzz_program),build/fuzz/ $(fuzz_kinds:%=build/fuzz/%/)) $(fuzz_corpora) ## the same for MINUTES=30 in all
+	@sh tests/fuzz/run.sh build/fuzz/$(fuzz_program) minutes $$(( ($(MINUTES) + 2) / 3 ))
+	@sh tests/fuzz/run.sh build/fuzz/queues/$(fuzz_program) minutes $$(( ($(MINUTES) + 2) / 3 ))
+	@sh tests/fuzz/run.sh build/fuzz/multicasts/$(fuzz_program) minutes $$(( ($(MINUTES) + 2) / 3 ))
 
-hostile-planted: build/fuzz/corpus build/fuzz/queues/corpus $(VENV)/have-dev ## known bugs, planted one by one: hostile must find each
+hostile-planted: $(fuzz_corpora) $(VENV)/have-dev ## known bugs, planted one by one: hostile must find each
 	@$(PY) tests/fuzz/planted.py --compiler $(CC) $(ARGS)
 
 # tests/native/test_failing_calls.c stands between the core and libc

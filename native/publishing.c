@@ -18,6 +18,9 @@ uint32_t ipcr_topic_number(const char *name, uint64_t length)
     return hash == 0 ? 1 : hash;
 }
 
+/* No multicast comes so far.  A publisher that believed it would return numbers that are negative, as statuses are. */
+#define MOST_MESSAGES (UINT64_C(1) << 52)
+
 static int checked(struct ipcr_publisher *p, int rc)
 {
     p->corrupt = p->corrupt || rc == IPCR_CORRUPT;
@@ -40,7 +43,7 @@ static int go_on(struct ipcr_publisher *p)
 {
     p->next = load_acquire64(&p->header->published);
     p->announced = load_acquire64(&p->header->oldest);
-    if (p->next - p->announced > p->mask + 1)
+    if (p->next - p->announced > p->mask + 1 || p->next - p->segment->start_position > MOST_MESSAGES)
         return IPCR_CORRUPT;
     if (p->next != p->segment->start_position) {
         const struct ipcr_entry *last = ipcr_entry_at(p->entries, p->mask, p->next - 1);
@@ -216,12 +219,14 @@ static int everybody_has_passed(struct ipcr_publisher *p, uint64_t least)
     return rc;
 }
 
-static int position_of(const struct ipcr_publisher *p, uint64_t sequence, uint64_t *out)
+/* From the position of an older message to that of this one. */
+static int position_of(const struct ipcr_publisher *p, uint64_t sequence, uint64_t *position)
 {
-    *out = sequence == p->next ? p->position
-                               : load_relaxed64(&ipcr_entry_at(p->entries, p->mask, sequence)->position);
-    /* our own words, but others can write there */
-    return *out - p->oldest_position <= p->position - p->oldest_position && (*out & 7) == 0 ? IPCR_OK : IPCR_CORRUPT;
+    const uint64_t older = *position;
+    *position = sequence == p->next ? p->position
+                                    : load_relaxed64(&ipcr_entry_at(p->entries, p->mask, sequence)->position);
+    /* our own words, but others can write there; a step back would give room that there is not */
+    return *position - older <= p->position - older && (*position & 7) == 0 ? IPCR_OK : IPCR_CORRUPT;
 }
 
 /* A message, and where it begins. */

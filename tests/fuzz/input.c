@@ -31,7 +31,7 @@ void check_status(int64_t rc, uint64_t allowed, const char *call)
 {
     if (rc >= 0 || (IPCR_IS_ERRNO(rc) && is_of_kernel(rc)))
         return;
-    if (rc < IPCR_SHUT_DOWN || (STATUS(rc) & allowed) == 0) {
+    if (rc < IPCR_LAGGED_OUT || (STATUS(rc) & allowed) == 0) {
         char what[80];
         snprintf(what, sizeof what, "%s returned what it never may", call);
         violation(what, (uint64_t)rc);
