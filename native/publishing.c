@@ -417,11 +417,12 @@ int ipcr_publisher_claim(struct ipcr_publisher *p, const struct ipcr_topic *topi
     int rc = enter(p);
     if (rc != IPCR_OK)
         return rc;
-    p->lent_topic = topic == NULL ? no_topic : *topic;
-    rc = p->lent ? IPCR_LENT
-                 : checked(p, find_place(p, p->lent_topic.length, length, IPCR_DATA_ALIGNMENT, &p->lent_position));
+    if (topic == NULL)
+        topic = &no_topic;
+    rc = p->lent ? IPCR_LENT : checked(p, find_place(p, topic->length, length, IPCR_DATA_ALIGNMENT, &p->lent_position));
     if (rc == IPCR_OK) {
         p->lent = true;
+        p->lent_topic = *topic; /* and not before: one that is refused must not change the one that is out */
         p->lent_length = length;
     }
     ipcr_seat_leave(&p->seat);

@@ -51,7 +51,7 @@ class Publisher(MulticastEnd, Generic[_T]):
     _close_in_core = lib.ipcr_publisher_close
     _stop_waiting = lib.ipcr_publisher_stop_waiting
 
-    _topics: dict[str, tuple[Any, bytes]]
+    _topics: dict[str, Any]
 
     @classmethod
     def _open(cls, segment: Segment, spin_ns: int) -> Publisher[_T]:
@@ -138,14 +138,15 @@ class Publisher(MulticastEnd, Generic[_T]):
         known = self._topics.get(topic)
         if known is None:
             name = name_of(topic)
-            native = ffi.new("struct ipcr_topic *")
             memory = ffi.from_buffer(name)
+            # a claim may need it when it is no longer remembered here: the name lives as long as what leads to it
+            native = ffi.gc(ffi.new("struct ipcr_topic *"), lambda _, memory=memory: None)
             native.name, native.length = memory, len(name)
             native.number = lib.ipcr_topic_number(memory, len(name))
             if len(self._topics) >= _MOST_TOPICS:
                 self._topics.clear()
-            known = self._topics[topic] = native, memory
-        return known[0]
+            known = self._topics[topic] = native
+        return known
 
     def _try(self, message: Encoded, topic: Any) -> int:
         encoding, first, rest = message

@@ -371,6 +371,16 @@ def test_what_is_claimed_is_published_and_can_be_viewed_in_place(lossless: ipc.M
         assert other.recv() == b"bytes"
 
 
+def test_a_claim_keeps_its_topic_however_many_others_are_named_meanwhile(lossless: ipc.Multicast[Any]) -> None:
+    with lossless.publisher() as publisher, lossless.subscribe() as subscriber:
+        with publisher.claim(nbytes=4, topic="wanted 0000") as memory:
+            memory[:] = b"text"
+            for i in range(1500):
+                with pytest.raises(ipc.BusyError):
+                    publisher.try_publish(b"", topic=f"other {i:05}")
+        assert subscriber.recv_envelope().topic == "wanted 0000"
+
+
 def test_a_claim_whose_body_fails_is_not_published(lossless: ipc.Multicast[Any]) -> None:
     publisher, subscriber = lossless.publisher(), lossless.subscribe()
     with pytest.raises(KeyError), publisher.claim(nbytes=5):
