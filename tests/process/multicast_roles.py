@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import os
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import ipc
@@ -214,3 +216,128 @@ def try_the_ends(told: Any, publisher: Any, subscriber: Any, observer: Any) -> N
     for end in (publisher, subscriber, observer):
         end.close()
     told.send(outcomes)
+
+
+# --- of those that die or stop --------------------------------------------------------------------------------------
+
+
+def publish_until_killed(multicast: Any, board: Any) -> None:
+    """Go on behind whoever published before; what publish() has returned from stands on the board."""
+    publisher = multicast.publisher()
+    number = publisher.stats().sent
+    while True:
+        assert publisher.publish(sealed(number)) == number
+        number += 1
+        board[0] = number
+
+
+def follow(multicast: Any, told: Any, **how: Any) -> None:
+    """Take everything, whoever publishes, until one of them closes; say (sequence, lost) of each, how often a death was
+    told, and all that was lost."""
+    got, deaths = [], 0
+    with multicast.subscribe(**how) as subscriber:
+        told.send(os.getpid())
+        while True:
+            try:
+                envelope = subscriber.recv_envelope(timeout=LONG)
+            except ipc.PeerDiedError:
+                deaths += 1
+                continue
+            except ipc.EndOfChannel:
+                break
+            assert number_of(envelope.message) == envelope.sequence
+            got.append((envelope.sequence, envelope.lost))
+        told.send((got, deaths, subscriber.lost))
+
+
+def poll(attempt: Any) -> None:
+    """Until it gives something."""
+    while not attempt():
+        time.sleep(0.001)
+
+
+def claim(publisher: Any) -> None:
+    """Publish by a claim."""
+    with publisher.claim(nbytes=500) as memory:
+        memory[:] = bytes(500)
+
+
+CALLS = {
+    "recv": lambda subscriber: subscriber.recv(),
+    "recv in time": lambda subscriber: subscriber.recv(timeout=3600),
+    "recv_many": lambda subscriber: subscriber.recv_many(),
+    "recv_envelope": lambda subscriber: subscriber.recv_envelope(),
+    "view": lambda subscriber: subscriber.view().__enter__(),
+    "iteration": next,
+}
+POLLING = {"try_recv": lambda subscriber: poll(lambda: subscriber.try_recv() is not None)}
+PUBLISHING = {
+    "publish": lambda publisher: publisher.publish(bytes(500)),
+    "publish an object": lambda publisher: publisher.publish([1] * 200, topic="t"),
+    "publish in time": lambda publisher: publisher.publish(bytes(500), timeout=3600),
+    "publish_many": lambda publisher: publisher.publish_many([bytes(500)] * 3),
+    "claim": claim,
+}
+
+
+def fill(publisher: Any) -> int:
+    """Leave no room for another 500 bytes; how many went."""
+    count = 0
+    while publisher.try_publish(bytes(500)):
+        count += 1
+    return count
+
+
+def tell_what_comes_of(call: Any, end: Any, told: Any) -> None:
+    """Make the call, and tell what comes of it, and when; again for as long as the pipe says so."""
+    told.send(os.getpid())
+    again = True
+    while again:
+        got = None
+        try:
+            got = call(end)
+            outcome = "returned"
+        except KeyboardInterrupt:
+            outcome = "KeyboardInterrupt"
+        except Exception as error:
+            outcome = f"{type(error).__name__}: {error}"
+        told.send((outcome, time.monotonic()))
+        again = told.recv() == "again"
+        del got  # a view is put back
+
+
+def receive_in(multicast: Any, told: Any, call: str, prepare: Any = None, **how: Any) -> None:
+    """Subscribe, and make a call that waits for a message."""
+    with multicast.subscribe(**how) as subscriber:
+        if prepare is not None:
+            prepare()
+        tell_what_comes_of({**CALLS, **POLLING}[call], subscriber, told)
+
+
+def publish_in(multicast: Any, told: Any, call: str, prepare: Any = None) -> None:
+    """Publish until there is no room, and make a call that waits for it."""
+    with multicast.publisher() as publisher:
+        if prepare is not None:
+            prepare()
+        fill(publisher)
+        tell_what_comes_of(PUBLISHING[call], publisher, told)
+
+
+def subscribe_then_wait(multicast: Any, told: Any, *take: Any) -> None:
+    """Subscribe, make calls, say so, and do nothing until the pipe says so."""
+    with multicast.subscribe() as subscriber:
+        told.send(os.getpid())
+        kept = [each(subscriber) for each in take]
+        told.send("here")
+        told.recv()
+        del kept
+
+
+@contextmanager
+def forked_with_pipe(role: Any, multicast: Any, *more: Any, **named: Any) -> Iterator[tuple[Any, Any]]:
+    """A forked child in that role, which has said that it is there; and our end of its pipe."""
+    from tests.process.support import Forked, pipe, receive
+
+    with pipe() as (ours, told), Forked(partial(role, multicast, told, *more, **named)) as child:
+        receive(ours)
+        yield child, ours

@@ -300,7 +300,8 @@ def test_a_multicast_is_handed_over_at_process_start_only(how: str) -> None:
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_publishers_and_subscribers_are_refused_as_arguments(method: str, how: str) -> None:
     with ipc.Multicast[Any]() as multicast, multicast.publisher() as publisher, multicast.subscribe() as subscriber:
-        start: Any = {"Process": partial(roles.start, method), "spawn": partial(ipc.spawn, context=context(method))}[how]
+        spawn = partial(ipc.spawn, context=context(method))
+        start: Any = partial(roles.start, method) if how == "Process" else spawn
         for end in (publisher, subscriber):
             with pytest.raises(ipc.HandOverError, match="hand over the Multicast"):
                 start(roles.is_end, end)
