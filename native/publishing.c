@@ -60,7 +60,6 @@ static int go_on(struct ipcr_publisher *p)
                              ? p->position
                              : load_relaxed64(&ipcr_entry_at(p->entries, p->mask, p->announced)->position);
     p->floor = p->announced - 1;
-    fence_store_load(); /* J, V: as behind our own announcements */
     return p->position - p->oldest_position <= p->segment->capacity && ((p->position | p->oldest_position) & 7) == 0
                ? IPCR_OK
                : IPCR_CORRUPT;
@@ -82,7 +81,7 @@ static int take_role(struct ipcr_publisher *p)
     p->generation = (load_acquire32(&p->header->publisher_state) >> 2) + 1;
     store_relaxed32(&p->header->publisher_pid, ipcr_os_pid());
     store_release32(&p->header->publisher_state, p->generation << 2 | IPCR_END_TAKEN);
-    fence_store_load();
+    fence_store_load(); /* G; and J and V, as behind announcements of our own: the last `oldest` is our predecessor's */
     ipcr_gate_open_wide(&p->header->readers_parked); /* a new publisher is an event */
     return IPCR_OK;
 }

@@ -2,7 +2,7 @@
 #include "multicasts.h"
 #include "multicast_stats.h"
 
-enum { FIRST = 1, SECOND = 2, MESSAGES = 4, NEARLY_ALL = CAPACITY_OF_ALL - 56, USED = 8 };
+enum { FIRST = 1, SECOND = 2, THIRD = 3, MESSAGES = 4, NEARLY_ALL = CAPACITY_OF_ALL - 56, USED = 8 };
 
 static struct ipcr_publisher *publisher;
 
@@ -49,6 +49,61 @@ static void perform_used_number(void)
     model_start(SECOND, 1, join_at_oldest);
 }
 
+/* --- a publisher dies when it has said what it will overwrite, and somebody joins at the oldest message ------------------ */
+
+static void two_are_there(void)
+{
+    act_as(0);
+    make_multicast(2, IPCR_LOSSLESS, IPCR_WAIT_FOR_LAGGARDS);
+    publisher = new_publisher();
+    for (int i = 0; i < 2; i++)
+        MUST(publish_next(publisher, START_SEQUENCE + i) == IPCR_OK);
+    for (int process = 1; process < 3; process++) {
+        act_as(process);
+        join_multicast();
+    }
+}
+
+static void publish_one_and_die(void)
+{
+    MUST(publish_next(publisher, START_SEQUENCE + 2) == IPCR_OK);
+    core()->publisher_close(publisher);
+}
+
+static void succeed(void)
+{
+    struct ipcr_publisher *p;
+    int rc;
+    while ((rc = open_publisher(&p)) == IPCR_TAKEN)
+        look_later();
+    MUST(rc == IPCR_OK);
+    while (p->next < START_SEQUENCE + MESSAGES)
+        MUST(publish_next(p, (int64_t)p->next) == IPCR_OK);
+}
+
+static void join_at_oldest_and_stay(void)
+{
+    struct ipcr_subscriber *s = new_subscriber(IPCR_START_OLDEST);
+    for (int64_t expected = (int64_t)s->next; expected < START_SEQUENCE + MESSAGES;) {
+        const int64_t sequence = receive_next(s);
+        if (sequence == IPCR_PEER_DIED || sequence == IPCR_END_OF_CHANNEL) {
+            look_later();
+            continue;
+        }
+        if (sequence != expected)
+            model_fail("message %d comes to %d", (int)expected, (int)sequence);
+        expected++;
+    }
+}
+
+static void perform_successor_and_joiner(void)
+{
+    model_start(FIRST, 0, publish_one_and_die);
+    model_start(SECOND, 1, join_at_oldest_and_stay);
+    model_start(THIRD, 2, succeed);
+    model_fibers[FIRST].mortal = true;
+}
+
 /* --- statistics --------------------------------------------------------------------------------------------------------- */
 
 static void looked_at(void)
@@ -93,6 +148,8 @@ static void perform_looked_at(void)
 static const struct scenario scenarios[] = {
     { SCENARIO("multicast-used-number", "What the last user of a number has read is not taken for what its next one has.",
                used_number, perform_used_number), .both = true },
+    { SCENARIO("multicast-successor-joiner", "Whoever joins while one publisher follows on a dead one gets all from where it "
+               "begins.", two_are_there, perform_successor_and_joiner), .deaths = 1, .patience_ns = IPCR_SLICE_NS },
     { SCENARIO("multicast-stats-whole-ring", "Statistics are those of some moment, or later ones.", looked_at, perform_looked_at),
       .both = true },
 };

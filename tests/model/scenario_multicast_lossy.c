@@ -125,7 +125,7 @@ static void perform_observed(void)
 
 static void publish_until_death(void)
 {
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 3; i++) /* the third overwrites */
         MUST(core()->publish_bytes(publisher, message(publisher->next, LENGTH_OF_ALL), LENGTH_OF_ALL) >= 0);
     core()->publisher_close(publisher);
 }
