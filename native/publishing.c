@@ -417,12 +417,14 @@ int ipcr_publisher_claim(struct ipcr_publisher *p, const struct ipcr_topic *topi
     int rc = enter(p);
     if (rc != IPCR_OK)
         return rc;
-    p->lent_topic = topic == NULL ? no_topic : *topic;
+    if (topic == NULL)
+        topic = &no_topic;
     rc = p->lent ? IPCR_LENT
-                 : checked(p, find_place(p, p->lent_topic.length, length, IPCR_DATA_ALIGNMENT, &p->lent_position));
-    if (rc == IPCR_OK) {
+                 : checked(p, find_place(p, topic->length, length, IPCR_DATA_ALIGNMENT, &p->lent_position));
+    if (rc == IPCR_OK) { /* not before: another claim may be outstanding, with a topic of its own */
         p->lent = true;
         p->lent_length = length;
+        p->lent_topic = *topic;
     }
     ipcr_seat_leave(&p->seat);
     return rc;
