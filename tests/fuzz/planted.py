@@ -27,7 +27,7 @@ NOT_FUZZED = {"os.c", "fast_calls.c"}
 NOT_LINKED = {"seeds.c", "loads.c"}
 UNWATCHED = {"watch.c", "kernel.c", "kernel_memory.c", "kernel_time.c", "peer.c"}
 SHARED = UNWATCHED - {"watch.c"} | {"driver.c", "input.c"}
-FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-g1", "-O1", "-fno-omit-frame-pointer", "-w"]
+FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-DIPCR_MOST_SUBSCRIBERS=4u", "-g1", "-O1", "-fno-omit-frame-pointer", "-w"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
@@ -146,7 +146,106 @@ QUEUES = (
     Bug("a consumer stores into the slot", "taking.c", "    fence_load_load(); /* V: stopped",
         "    store_relaxed64((ipcr_word64 *)&slot->stamp, 0);\n    fence_load_load(); /* V: stopped"),
 )  # fmt: skip
-BUGS = (*CHANNELS, *(replace(bug, target="queues") for bug in QUEUES))
+
+ENTRY_WORDS = """    return load_relaxed64(&e->sequence) == s->next && m->topic_length <= IPCR_MOST_TOPIC && (m->topic_at & 7) == 0 &&
+           m->length <= s->capacity - ipcr_padded(m->topic_length);"""
+
+MULTICASTS = (
+    Bug("message length unchecked", "subscribing.c", ENTRY_WORDS,
+        ENTRY_WORDS.replace(" &&\n           m->length <= s->capacity - ipcr_padded(m->topic_length)", "")),
+    Bug("message length checked without its topic", "subscribing.c",
+        "m->length <= s->capacity - ipcr_padded(m->topic_length);", "m->length <= s->capacity;"),
+    Bug("message length fetched twice", "subscribing.c", "copy(s, out, m.payload_at, m.length);",
+        "copy(s, out, m.payload_at, load_relaxed64(&s->entries[s->next & s->mask].length));"),
+    Bug("message position fetched twice", "subscribing.c", "m->payload_at = m->topic_at +",
+        "m->payload_at = load_relaxed64(&e->position) +"),
+    Bug("message position: parity unchecked", "subscribing.c", " && (m->topic_at & 7) == 0 &&", " &&"),
+    Bug("topic length unchecked", "subscribing.c", " && m->topic_length <= IPCR_MOST_TOPIC && (", " && ("),
+    Bug("topic length fetched twice", "subscribing.c", "m->payload_at = m->topic_at + ipcr_padded(m->topic_length);",
+        "m->payload_at = m->topic_at + ipcr_padded(load_relaxed32(&e->topic_length));"),
+    Bug("the number that an entry says unchecked", "subscribing.c",
+        "return load_relaxed64(&e->sequence) == s->next && m->topic", "return m->topic"),
+    Bug("a topic compared before its message is known to be sound", "subscribing.c", "sound && is_wanted(s, m)",
+        "is_wanted(s, m)"),
+    Bug("a message of a larger length than there is room for", "subscribing.c", "if (m.length > room)",
+        "if (m.length > room + 8)"),
+    Bug("a copy beyond the end of what an observer maps", "subscribing.c",
+        "const uint64_t first = s->mapped == NULL ||", "const uint64_t first = s->mapped != NULL ||"),
+    Bug("an observer stores", "subscribing.c", """    if (s->cursor == NULL)
+        return;
+    store_relaxed64(&s->cursor->received""", """    if (s->cursor == NULL)
+        ipcr_gate_open_wide(&ipcr_multicast_header(s->segment)->readers_parked);
+    if (s->cursor == NULL)
+        return;
+    store_relaxed64(&s->cursor->received"""),
+    Bug("an observer's mapping is kept", "subscribing.c", """    ipcr_subscriber_close(s);
+    ipcr_os_unmap(s->mapped, s->mapped_bytes);
+""", """    ipcr_subscriber_close(s);
+"""),
+    Bug("number of subscribers unchecked by a publisher", "publishing.c", """    uint32_t slowest = IPCR_NO_SUBSCRIBER, evicted = 0;
+    for (uint32_t i = 0; i < high && i < IPCR_MOST_SUBSCRIBERS; i++) {""",
+        """    uint32_t slowest = IPCR_NO_SUBSCRIBER, evicted = 0;
+    for (uint32_t i = 0; i < high; i++) {"""),
+    Bug("number of subscribers unchecked by who looks for the dead", "publishing.c",
+        """    for (uint32_t i = 0; i < high && i < IPCR_MOST_SUBSCRIBERS; i++) {
+        struct ipcr_cursor *c = &p->header->cursor[i];
+        uint32_t state = load_acquire32(&c->state);
+        const uint32_t kind""", """    for (uint32_t i = 0; i < high; i++) {
+        struct ipcr_cursor *c = &p->header->cursor[i];
+        uint32_t state = load_acquire32(&c->state);
+        const uint32_t kind"""),
+    Bug("number of subscribers unchecked by statistics", "multicast_stats.c",
+        "i < high && i < IPCR_MOST_SUBSCRIBERS && out", "i < high && out"),
+    Bug("statistics of more subscribers than there is room for", "multicast_stats.c",
+        " && i < IPCR_MOST_SUBSCRIBERS && out->subscribers < most;", " && i < IPCR_MOST_SUBSCRIBERS;"),
+    Bug("statistics without the mask", "multicast_stats.c", "[(published - 1) & (entries - 1)]", "[(published - 1)]"),
+    Bug("who is to blame believed from the segment", "publishing.c",
+        "const struct ipcr_cursor *c = &p->header->cursor[p->blocked_by];\n    const uint32_t state = load_acquire32"
+        "(&c->state) & IPCR_CURSOR_MASK;\n    if (state == IPCR_CURSOR_ACTIVE)",
+        "const struct ipcr_cursor *c = &p->header->cursor[load_relaxed32(&p->header->blocked_by)];\n    const uint32_t "
+        "state = load_acquire32(&c->state) & IPCR_CURSOR_MASK;\n    if (state == IPCR_CURSOR_ACTIVE)"),
+    Bug("positions unchecked when the role is taken", "publishing.c",
+        "return p->position - p->oldest_position <= p->segment->capacity && (", "return p->position != 1 && ("),
+    Bug("positions: parity unchecked when the role is taken", "publishing.c",
+        " && ((p->position | p->oldest_position) & 7) == 0\n", " && p->position != 1\n"),
+    Bug("the oldest unchecked when the role is taken", "publishing.c", "p->next - p->announced > p->mask + 1 || ", ""),
+    Bug("more messages than any can have are taken over", "publishing.c",
+        " || p->next - p->segment->start_position > MOST_MESSAGES)", ")"),
+    Bug("a position believed when room is made", "publishing.c",
+        "return *position - older <= p->position - older && (*position & 7) == 0 ?", "return (*position & 7) == 0 ?"),
+    Bug("a step back of a position believed", "publishing.c", "const uint64_t older = *position;",
+        "const uint64_t older = p->oldest_position;"),
+    Bug("one message more than there are entries", "publishing.c", "p->next + 1 - target > entries))",
+        "p->next - target > entries))"),
+    Bug("the capacity read again from the segment", "subscribing.c",
+        "const uint64_t offset = position & (s->capacity - 1);",
+        "const uint64_t offset = position & (s->header->geometry.capacity - 1);"),
+    Bug("the policy read again from the segment", "publishing.c",
+        "const bool lossy = p->segment->multicast.policy == IPCR_LOSSY;",
+        "const bool lossy = p->header->options.policy == IPCR_LOSSY;"),
+    Bug("options of a multicast unchecked", "segment.c", "return is_sound_multicast(out) ? IPCR_OK : IPCR_CORRUPT;",
+        "return IPCR_OK;"),
+    Bug("number of entries unchecked", "segment.c", "multicast ? !is_number_of_entries(out->lanes) : out",
+        "multicast ? out->lanes == 0 : out"),
+    Bug("a state that there is not is handed on", "subscribing.c",
+        "return load_relaxed32(&s->cursor->state) == s->state ? IPCR_OK : IPCR_LAGGED_OUT;",
+        "return -(int)((load_relaxed32(&s->cursor->state) ^ s->state) & 0xfff);"),
+    Bug("a subscriber's lock is kept after it left", "joining.c", "    ipcr_hold_drop(&s->hold);\n", ""),
+    Bug("a publisher's lock is kept after close", "publishing.c", """    ipcr_gate_open_wide(&p->header->readers_parked);
+    ipcr_registry_lock();
+    ipcr_hold_drop(&p->hold);
+""", """    ipcr_gate_open_wide(&p->header->readers_parked);
+    ipcr_registry_lock();
+"""),
+    Bug("laps without a bound", "subscribing.c", """    for (int laps = 0; rc == IPCR_OK && laps < LAPS_AT_ONCE;) {
+        rc = is_published(s);""", """    for (int laps = 0; rc == IPCR_OK;) {
+        rc = is_published(s);"""),
+)  # fmt: skip
+BUGS = (
+    *CHANNELS,
+    *(replace(bug, target="queues") for bug in QUEUES),
+    *(replace(bug, target="multicasts") for bug in MULTICASTS),
+)
 
 
 def compile_all(where: Path, native: Path, compiler: str, sources: list[Path], extra: list[str]) -> list[Path]:
@@ -220,7 +319,7 @@ def main() -> int:
     with ThreadPoolExecutor(given.jobs) as pool:
         for bug, how, inputs in pool.map(lambda one: try_out(one, given.compiler, given.runs), bugs):
             missed += not how
-            print(f"{bug.target or 'channels':<8} {bug.name:<56} {inputs:>7}  {how or 'NOT FOUND'}", flush=True)
+            print(f"{bug.target or 'channels':<10} {bug.name:<56} {inputs:>7}  {how or 'NOT FOUND'}", flush=True)
     print(f"{len(bugs) - missed} of {len(bugs)} planted bugs found")
     return 1 if missed or not bugs else 0
 
