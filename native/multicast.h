@@ -132,7 +132,7 @@ struct ipcr_subscriber {
     uint64_t lost;     /* in all */
     uint64_t lost_before; /* when the message before was handed out */
     uint64_t received;
-    uint64_t batch_next, batch_lost, batch_received; /* what they were before a batch that is not settled */
+    uint64_t batch_next, batch_lost, batch_lost_before, batch_received; /* what they were before a batch that is not settled */
     uint64_t last_sequence, last_lost; /* of the message received last, as is the next */
     int32_t last_topic_length; /* -1: it has no topic */
     char last_topic[IPCR_MOST_TOPIC];

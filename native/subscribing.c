@@ -222,10 +222,10 @@ static void move_cursor(struct ipcr_subscriber *s)
         ipcr_tell_publisher(s);
 }
 
-/* The next message that this subscriber wants, found but not read. */
+/* The next message that this subscriber wants, found but not read.  The cursor stays where it is: in a batch, what was copied
+ * before may yet have to be read again. */
 static int find(struct ipcr_subscriber *s, struct found *m)
 {
-    const uint64_t began = s->next;
     int rc = IPCR_OK;
     for (int laps = 0; rc == IPCR_OK && laps < LAPS_AT_ONCE;) {
         rc = is_published(s);
@@ -245,8 +245,6 @@ static int find(struct ipcr_subscriber *s, struct found *m)
             s->next++;
         }
     }
-    if (s->next != began) /* others' topics, or what was lost */
-        move_cursor(s);
     return rc == IPCR_OK ? IPCR_AGAIN : rc;
 }
 
@@ -364,6 +362,7 @@ int64_t ipcr_subscriber_recv_many(struct ipcr_subscriber *s, char *out, uint64_t
     int64_t result = 0;
     s->batch_next = s->next;
     s->batch_lost = s->lost;
+    s->batch_lost_before = s->lost_before;
     s->batch_received = s->received;
     while (done < most) {
         result = try_recv(s, out + used, room - used);
@@ -373,6 +372,11 @@ int64_t ipcr_subscriber_recv_many(struct ipcr_subscriber *s, char *out, uint64_t
         sequences[done] = s->last_sequence;
         lost[done] = s->lost;
         results[done++] = result;
+    }
+    if (done == 0 && s->next != s->batch_next) { /* others' topics, or what was lost: no message to be read again */
+        s->batch_next = s->next;
+        s->batch_lost = s->lost;
+        move_cursor(s);
     }
     ipcr_seat_leave(&s->seat);
     return done > 0 || result >= 0 ? (int64_t)done : result;
@@ -384,7 +388,8 @@ int ipcr_subscriber_settle(struct ipcr_subscriber *s, uint64_t taken, uint64_t n
     if (rc != IPCR_OK)
         return rc;
     s->next = taken == 0 ? s->batch_next : next;
-    s->lost = s->lost_before = taken == 0 ? s->batch_lost : lost;
+    s->lost = taken == 0 ? s->batch_lost : lost;
+    s->lost_before = taken == 0 ? s->batch_lost_before : lost;
     s->received = s->batch_received + taken;
     s->cached_published = s->next; /* to be looked at anew */
     move_cursor(s);
@@ -400,7 +405,10 @@ int64_t ipcr_subscriber_peek(struct ipcr_subscriber *s)
     int rc = enter(s);
     if (rc != IPCR_OK)
         return rc;
+    const uint64_t before = s->next;
     rc = s->lossy || s->evictable ? IPCR_WRONG_SIDE : checked(s, find(s, &m));
+    if (s->next != before)
+        move_cursor(s);
     if (rc == IPCR_OK) {
         note_topic(s, &m);
         s->lent = true;

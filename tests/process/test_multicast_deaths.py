@@ -387,7 +387,7 @@ def test_a_stopped_laggard_is_evicted_where_that_was_asked_for_is_told_so_and_ma
         with pytest.raises(ipc.LaggedOutError):  # for good
             subscriber.recv()
         subscriber.close()
-        with multicast.subscribe("oldest") as again:
+        with multicast.subscribe() as again:
             told.send([number_of(message) for message in again])
 
     with (
@@ -405,9 +405,7 @@ def test_a_stopped_laggard_is_evicted_where_that_was_asked_for_is_told_so_and_ma
         until(lambda: any(one.state == "active" for one in multicast.stats().subscribers), "it has come back")
         publisher.publish(sealed(1000))
         publisher.close()
-        got = receive(ours)
-        assert got == list(range(got[0], 1001))
-        assert got[0] <= 1000
+        assert receive(ours) == [1000]
         assert child.join() == 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import numpy as np
@@ -186,6 +186,72 @@ def test_a_message_that_cannot_be_decoded_is_passed_over_and_harms_no_other(loss
     with pytest.raises(ValueError, match="no number"):
         subscriber.recv()
     assert subscriber.recv() == 3
+
+
+def test_what_a_batch_has_copied_is_not_overwritten_before_it_was_decoded(lossless: ipc.Multicast[Any]) -> None:
+    """Messages of other topics stood behind the batch: the cursor moved over them, and over what came before."""
+    publisher, subscriber = lossless.publisher(), lossless.subscribe(topics="a")
+    overwritten = 0
+
+    def overwrite() -> None:
+        nonlocal overwritten
+        while publisher.try_publish(b"x" * 500):
+            overwritten += 1
+        raise ValueError("no number")
+
+    _while_unpickling.append(overwrite)
+    try:
+        publisher.publish_many([1, Provoking(), 3], topic="a")
+        publisher.publish("noise", topic="b")
+        assert subscriber.recv_many(timeout=5) == [1]
+        assert overwritten > 0
+        with pytest.raises(ValueError, match="no number"):
+            subscriber.recv(timeout=5)
+        assert subscriber.recv(timeout=5) == 3
+    finally:
+        _while_unpickling.clear()
+
+
+_while_unpickling: list[Callable[[], object]] = []
+
+
+def _call_it() -> object:
+    return _while_unpickling[0]()
+
+
+class Provoking:
+    """Makes the test do something while it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _call_it, ()
+
+
+def test_messages_of_other_topics_before_a_batch_are_passed_over_once(lossless: ipc.Multicast[Any]) -> None:
+    publisher, subscriber = lossless.publisher(), lossless.subscribe(topics="a")
+    for _ in range(100):  # each would be in the way for ever
+        publisher.publish(b"x" * 1000, topic="b", timeout=0)
+        with pytest.raises(ipc.TimeoutError):
+            subscriber.recv_many(timeout=0)
+
+
+def test_a_batch_that_fails_at_once_does_not_forget_what_was_lost_before_it() -> None:
+    with ipc.Multicast[Any](policy="lossy", capacity=PAGE) as lossy:
+        publisher, subscriber = lossy.publisher(), lossy.subscribe(topics="a")
+        publisher.publish_many([b"x" * 100] * 1000, topic="b")
+        assert subscriber.try_recv("none") == "none"  # it knows of the gap now
+        lost = subscriber.lost
+        assert lost > 0
+
+        def interrupt() -> None:
+            raise KeyboardInterrupt
+
+        _while_unpickling.append(interrupt)
+        publisher.publish_many([Provoking()], topic="a")
+        with pytest.raises(KeyboardInterrupt):
+            subscriber.recv_many(timeout=5)
+        _while_unpickling[0] = list
+        assert subscriber.recv_envelope(timeout=5) == ([], 1000, lost, "a")
+        _while_unpickling.clear()
 
 
 # --- joining ------------------------------------------------------------------------------------------------------
