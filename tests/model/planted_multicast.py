@@ -185,6 +185,25 @@ ROOM = (
         ),
     ),
     Planted.explored(
+        "gone-not-noticed",
+        "the publisher looks whether the one it waits for has moved, and not whether it has gone",
+        "multicast-leave",
+        Change("native/publishing.c", "    return state != IPCR_CURSOR_JOINING;\n", "    return false;\n"),
+    ),
+    Planted.explored(
+        "free-behind-the-lock",
+        "who leaves gives its number up, and then says that it is free: it may be somebody's by then",
+        "multicast-join-left-number",
+        Change(
+            "native/joining.c",
+            "    store_release32(&s->cursor->state, (load_relaxed32(&s->cursor->state) & ~IPCR_CURSOR_MASK) | IPCR_CURSOR_FREE);\n",
+            "    ipcr_registry_lock();\n"
+            "    ipcr_hold_drop(&s->hold);\n"
+            "    ipcr_registry_unlock();\n"
+            "    store_release32(&s->cursor->state, (load_relaxed32(&s->cursor->state) & ~IPCR_CURSOR_MASK) | IPCR_CURSOR_FREE);\n",
+        ),
+    ),
+    Planted.explored(
         "observer-gates",
         "an observer has a number, and is waited for",
         "multicast-observer-idle",
@@ -290,6 +309,16 @@ LAPPED = (
         Change("native/subscribing.c", "    if (!s->lossy && !s->evictable)\n", "    if (!s->lossy)\n"),
     ),
     Planted.explored(
+        "evicted-unfenced",
+        "what an evicted one may be reading is overwritten, and that may be seen before the eviction is",
+        "multicast-joiner-evicted",
+        Change(
+            "native/publishing.c",
+            "        fence_store_store(); /* V: what they may be reading is overwritten behind this */\n",
+            "",
+        ),
+    ),
+    Planted.explored(
         "view-overwritten",
         "who may be evicted alive reads in place",
         "multicast-evicted-view",
@@ -346,17 +375,6 @@ SUCCESSORS = (
         "a successor believes that everybody has passed what its predecessor has announced",
         "multicast-join-announced",
         Change("native/publishing.c", "    p->floor = p->announced - 1;\n", "    p->floor = p->announced;\n"),
-    ),
-    Planted.explored(
-        "successor-of-publisher-unfenced",
-        "a successor doesn't order its writes behind what its predecessor has announced",
-        "multicast-wrapped-claimed",
-        Change("native/publishing.c", "    fence_store_load(); /* J, V: as behind our own announcements */\n", ""),
-        Change(
-            "native/publishing.c",
-            "IPCR_END_TAKEN);\n    fence_store_load();\n",  # as good as that one
-            "IPCR_END_TAKEN);\n",
-        ),
     ),
     Planted.explored(
         "dead-then-published",

@@ -88,8 +88,8 @@ static void perform_announced(void)
 
 /* --- a dead one's number ------------------------------------------------------------------------------------------------ */
 
-/* It died at the first message, and all other numbers are in use, by who has read everything. */
-static void dead_with_the_last_number(void)
+/* The first number is of one who has read nothing; all others are in use, by who has read everything. */
+static struct ipcr_subscriber *with_the_last_number(void)
 {
     act_as(0);
     make_multicast(BEFORE, IPCR_LOSSLESS, IPCR_WAIT_FOR_LAGGARDS);
@@ -98,15 +98,24 @@ static void dead_with_the_last_number(void)
         act_as(process);
         join_multicast();
     }
-    (void)new_subscriber(IPCR_START_LATEST);
+    struct ipcr_subscriber *first = new_subscriber(IPCR_START_LATEST);
     act_as(0);
     for (int i = 0; i < BEFORE; i++)
         MUST(publish_next(publisher, START_SEQUENCE + i) == IPCR_OK);
     for (uint32_t number = 1; number < IPCR_MOST_SUBSCRIBERS; number++)
         (void)new_subscriber(IPCR_START_LATEST);
-    model_kill(2);
     MUST(core()->publish_bytes(publisher, message(publisher->next, LENGTH_OF_ALL), LENGTH_OF_ALL) == IPCR_FULL);
+    return first;
 }
+
+static void dead_with_the_last_number(void)
+{
+    (void)with_the_last_number();
+    model_kill(2);
+}
+
+static struct ipcr_subscriber *leaving;
+static void about_to_leave(void) { leaving = with_the_last_number(); }
 
 /* Needs what the dead one had not read, and looks for the dead as who polls does; the others have read as much as that. */
 static void look_and_publish_two(void)
@@ -121,6 +130,28 @@ static void join_and_read_two(void)
     struct ipcr_subscriber *s = new_subscriber(IPCR_START_OLDEST);
     receive_all(s, (int64_t)s->next, (int)(START_SEQUENCE + BEFORE - (int64_t)s->next));
     receive_all(s, (int64_t)s->next, 1);
+}
+
+static void leave_at_once(void) { core()->subscriber_close(leaving); }
+
+static void wait_for_a_number(void)
+{
+    const struct ipcr_subscription wanted = { .start = IPCR_START_OLDEST };
+    struct ipcr_subscriber *s;
+    uint64_t oldest, next;
+    int rc;
+    while ((rc = core()->subscriber_open(multicast(), &wanted, NULL, &oldest, &next, &s)) == IPCR_TAKEN)
+        look_later();
+    MUST(rc == IPCR_OK);
+    receive_all(s, (int64_t)s->next, (int)(START_SEQUENCE + BEFORE - (int64_t)s->next));
+    receive_all(s, (int64_t)s->next, 1);
+}
+
+static void perform_left_number(void)
+{
+    model_start(FIRST, 0, look_and_publish_two);
+    model_start(SECOND, 1, wait_for_a_number);
+    model_start(THIRD, 2, leave_at_once);
 }
 
 static void perform_dead_number(void)
@@ -175,6 +206,8 @@ static const struct scenario scenarios[] = {
                lossless, perform_announced), .patience_ns = IPCR_SLICE_NS },
     { SCENARIO("multicast-join-dead-number", "Whoever gets a dead one's number is not taken for it.",
                dead_with_the_last_number, perform_dead_number), .patience_ns = IPCR_SLICE_NS },
+    { SCENARIO("multicast-join-left-number", "Nor is whoever gets the number of one that leaves.", about_to_leave,
+               perform_left_number), .patience_ns = IPCR_SLICE_NS },
     { SCENARIO("multicast-join-lossy", "Who joins where nobody is waited for is told what it has lost since.", lossy,
                perform_lossy), .both = true },
     { SCENARIO("multicast-join-observer", "The same of an observer.", lossless, perform_observer), .patience_ns = 1000000 },
