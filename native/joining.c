@@ -17,14 +17,14 @@ static int lock_number(struct ipcr_subscriber *s, uint32_t number)
     return rc;
 }
 
-/* Numbers whose last user has left, then those of the dead, so that most are found without asking the kernel in vain. */
+/* Numbers whose last user has left, then all, also those of the dead: so most are found without asking the kernel in vain. */
 static int take_number(struct ipcr_subscriber *s)
 {
-    for (int dead = 0; dead < 2; dead++)
+    for (int any = 0; any < 2; any++)
         for (uint32_t i = 0; i < IPCR_MOST_SUBSCRIBERS; i++) {
             const uint32_t state = load_acquire32(&s->header->cursor[i].state) & IPCR_CURSOR_MASK;
-            if ((state == IPCR_CURSOR_JOINING || state == IPCR_CURSOR_ACTIVE) != (dead == 1))
-                continue;
+            if (!any && (state == IPCR_CURSOR_JOINING || state == IPCR_CURSOR_ACTIVE))
+                continue; /* by the second time it may have left, or been evicted */
             const int rc = lock_number(s, i);
             if (rc == IPCR_TAKEN)
                 continue;

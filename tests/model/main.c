@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MOST = 256 };
+enum { MOST = 512 };
 
 static struct scenario all[MOST];
 static char names[MOST][40];

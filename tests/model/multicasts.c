@@ -5,11 +5,15 @@ static struct ipcr_segment *segments[PROCESSES];
 
 struct ipcr_segment *multicast(void) { return segments[model_self()->process]; }
 
+void make_multicast_with(uint32_t entries, const struct ipcr_multicast_options *options)
+{
+    MUST(core()->segment_create_multicast("/", "multicast", CAPACITY_OF_ALL, entries, options, START_SEQUENCE,
+                                          &segments[model_self()->process]) == IPCR_OK);
+}
+
 void make_multicast(uint32_t entries, uint64_t policy, uint64_t on_laggard)
 {
-    const struct ipcr_multicast_options options = { .policy = policy, .on_laggard = on_laggard };
-    MUST(core()->segment_create_multicast("/", "multicast", CAPACITY_OF_ALL, entries, &options, START_SEQUENCE,
-                                          &segments[model_self()->process]) == IPCR_OK);
+    make_multicast_with(entries, &(struct ipcr_multicast_options){ .policy = policy, .on_laggard = on_laggard });
 }
 
 void join_multicast(void)

@@ -9,6 +9,7 @@ enum { START_SEQUENCE = 6, LENGTH_OF_ALL = 16, CAPACITY_OF_ALL = 4096 };
 
 /* Made by process 0, with so many entries; attached by any. */
 void make_multicast(uint32_t entries, uint64_t policy, uint64_t on_laggard);
+void make_multicast_with(uint32_t entries, const struct ipcr_multicast_options *options);
 void join_multicast(void);
 struct ipcr_segment *multicast(void); /* of the running process */
 

@@ -20,6 +20,7 @@ import tempfile
 from pathlib import Path
 
 from tests.model.plant import Change, Planted
+from tests.model.planted_multicast import MULTICASTS
 from tests.model.planted_queues import QUEUES
 
 ROOT = Path(__file__).parents[2]
@@ -168,7 +169,7 @@ CHANNELS = (
     ),
 )
 
-TABLE = (*CHANNELS, *QUEUES)
+TABLE = (*CHANNELS, *QUEUES, *MULTICASTS)
 
 
 def copy_of_the_sources(where: Path) -> Path:

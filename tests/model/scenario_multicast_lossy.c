@@ -250,15 +250,21 @@ static void publish_topics(void)
     core()->publisher_close(publisher);
 }
 
+/* A message of the topic that doesn't come was lost; others may have been lost with it. */
 static void read_topic(void)
 {
-    int64_t sequence, after = 0;
+    int64_t sequence, after = START_SEQUENCE;
+    uint64_t lost = 0;
     while ((sequence = receive_next(one)) >= 0) {
         MUST(sequence % 2 == 0 && sequence >= after);
         MUST(one->last_topic_length == 8 && memcmp(one->last_topic, "abcdefgh", 8) == 0);
+        const uint64_t now = core()->subscriber_last_lost(one);
+        MUST(now >= (uint64_t)(sequence - after) / 2 && now <= (uint64_t)(sequence - after));
         after = sequence + 1;
+        lost += now;
     }
     MUST(sequence == IPCR_END_OF_CHANNEL);
+    MUST(core()->subscriber_lost(one) - lost >= (uint64_t)(START_SEQUENCE + MESSAGES - after) / 2);
 }
 
 static void perform_topics(void)

@@ -1,0 +1,156 @@
+/* scenario_multicast_numbers.c - numbers that are used again, and statistics, of a multicast that goes on meanwhile. */
+#include "multicasts.h"
+#include "multicast_stats.h"
+
+enum { FIRST = 1, SECOND = 2, THIRD = 3, MESSAGES = 4, NEARLY_ALL = CAPACITY_OF_ALL - 56, USED = 8 };
+
+static struct ipcr_publisher *publisher;
+
+/* --- a number is used again by who begins before the place where its last user ended ------------------------------------ */
+
+static void used_number(void)
+{
+    act_as(0);
+    make_multicast(2, IPCR_LOSSLESS, IPCR_WAIT_FOR_LAGGARDS);
+    publisher = new_publisher();
+    act_as(1);
+    join_multicast();
+    struct ipcr_subscriber *one = new_subscriber(IPCR_START_LATEST);
+    for (int i = 0; i < 2; i++) {
+        act_as(0);
+        MUST(publish_next(publisher, START_SEQUENCE + i) == IPCR_OK);
+        act_as(1);
+        MUST(receive_next(one) == START_SEQUENCE + i);
+    }
+    core()->subscriber_close(one);
+}
+
+static void publish_two_more(void)
+{
+    MUST(publish_next(publisher, START_SEQUENCE + 2) == IPCR_OK);
+    MUST(publish_next(publisher, START_SEQUENCE + 3) == IPCR_OK);
+    core()->publisher_close(publisher);
+}
+
+static void join_at_oldest(void)
+{
+    struct ipcr_subscriber *s = new_subscriber(IPCR_START_OLDEST);
+    int64_t from = (int64_t)s->next, sequence;
+    MUST(s->number == 0);
+    for (; (sequence = receive_next(s)) >= 0; from++)
+        if (sequence != from)
+            model_fail("message %d comes to %d", (int)from, (int)sequence);
+    MUST(sequence == IPCR_END_OF_CHANNEL && from == START_SEQUENCE + MESSAGES);
+}
+
+static void perform_used_number(void)
+{
+    model_start(FIRST, 0, publish_two_more);
+    model_start(SECOND, 1, join_at_oldest);
+}
+
+/* --- a publisher dies when it has said what it will overwrite, and somebody joins at the oldest message ------------------ */
+
+static void two_are_there(void)
+{
+    act_as(0);
+    make_multicast(2, IPCR_LOSSLESS, IPCR_WAIT_FOR_LAGGARDS);
+    publisher = new_publisher();
+    for (int i = 0; i < 2; i++)
+        MUST(publish_next(publisher, START_SEQUENCE + i) == IPCR_OK);
+    for (int process = 1; process < 3; process++) {
+        act_as(process);
+        join_multicast();
+    }
+}
+
+static void publish_one_and_die(void)
+{
+    MUST(publish_next(publisher, START_SEQUENCE + 2) == IPCR_OK);
+    core()->publisher_close(publisher);
+}
+
+static void succeed(void)
+{
+    struct ipcr_publisher *p;
+    int rc;
+    while ((rc = open_publisher(&p)) == IPCR_TAKEN)
+        look_later();
+    MUST(rc == IPCR_OK);
+    while (p->next < START_SEQUENCE + MESSAGES)
+        MUST(publish_next(p, (int64_t)p->next) == IPCR_OK);
+}
+
+static void join_at_oldest_and_stay(void)
+{
+    struct ipcr_subscriber *s = new_subscriber(IPCR_START_OLDEST);
+    for (int64_t expected = (int64_t)s->next; expected < START_SEQUENCE + MESSAGES;) {
+        const int64_t sequence = receive_next(s);
+        if (sequence == IPCR_PEER_DIED || sequence == IPCR_END_OF_CHANNEL) {
+            look_later();
+            continue;
+        }
+        if (sequence != expected)
+            model_fail("message %d comes to %d", (int)expected, (int)sequence);
+        expected++;
+    }
+}
+
+static void perform_successor_and_joiner(void)
+{
+    model_start(FIRST, 0, publish_one_and_die);
+    model_start(SECOND, 1, join_at_oldest_and_stay);
+    model_start(THIRD, 2, succeed);
+    model_fibers[FIRST].mortal = true;
+}
+
+/* --- statistics --------------------------------------------------------------------------------------------------------- */
+
+static void looked_at(void)
+{
+    act_as(0);
+    make_multicast(4, IPCR_LOSSY, IPCR_WAIT_FOR_LAGGARDS);
+    publisher = new_publisher();
+    act_as(1);
+    join_multicast();
+}
+
+/* Each takes the whole ring, so that `oldest` comes as far as `published` was. */
+static void publish_whole_rings(void)
+{
+    for (int i = 0; i < MESSAGES; i++) {
+        MUST(core()->publisher_claim(publisher, NULL, NEARLY_ALL) == IPCR_OK);
+        MUST(core()->publisher_commit(publisher, USED, IPCR_INFO(0, IPCR_BYTES)) == START_SEQUENCE + i);
+    }
+}
+
+static void look(void)
+{
+    struct ipcr_subscriber_stats subscribers[1];
+    struct ipcr_multicast_stats now, before = { .oldest = 0 };
+    for (int i = 0; i < 3; i++) {
+        MUST(core()->multicast_stats(multicast(), &now, subscribers, 1) == IPCR_OK);
+        MUST(now.oldest <= now.published && now.published <= MESSAGES);
+        MUST(now.published >= before.published && now.oldest >= before.oldest);
+        MUST(now.bytes == USED * now.published); /* four entries: who looks is not overtaken so often */
+        before = now;
+    }
+}
+
+static void perform_looked_at(void)
+{
+    model_start(FIRST, 0, publish_whole_rings);
+    model_start(SECOND, 1, look);
+}
+
+#define SCENARIO(name_, says_, set_up_, perform_)                                                                      \
+    .name = (name_), .says = (says_), .set_up = (set_up_), .perform = (perform_)
+static const struct scenario scenarios[] = {
+    { SCENARIO("multicast-used-number", "What the last user of a number has read is not taken for what its next one has.",
+               used_number, perform_used_number), .both = true },
+    { SCENARIO("multicast-successor-joiner", "Whoever joins while one publisher follows on a dead one gets all from where it "
+               "begins.", two_are_there, perform_successor_and_joiner), .deaths = 1, .patience_ns = IPCR_SLICE_NS },
+    { SCENARIO("multicast-stats-whole-ring", "Statistics are those of some moment, or later ones.", looked_at, perform_looked_at),
+      .both = true },
+};
+ADD_SCENARIOS(scenarios)
