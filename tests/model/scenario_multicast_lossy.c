@@ -279,7 +279,7 @@ static const struct scenario scenarios[] = {
     { SCENARIO("multicast-lossy", "What a lossy subscriber gets is whole and in order, and what it has lost is counted.",
                lossy_to_oldest, perform_lossy), .both = true },
     { SCENARIO("multicast-lossy-latest", "The same of one that goes on at the newest message.", lossy_to_latest,
-               perform_lossy) },
+               perform_lossy), .both = true },
     { SCENARIO("multicast-lossy-batches", "The same in batches.", lossy_to_oldest, perform_batches) },
     { SCENARIO("multicast-observed", "An observer gets whole messages, and nobody waits for it.", observed,
                perform_observed), .patience_ns = 1000000 },

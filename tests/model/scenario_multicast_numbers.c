@@ -109,7 +109,7 @@ static void perform_successor_and_joiner(void)
 static void looked_at(void)
 {
     act_as(0);
-    make_multicast(4, IPCR_LOSSY, IPCR_WAIT_FOR_LAGGARDS);
+    make_multicast(2, IPCR_LOSSY, IPCR_WAIT_FOR_LAGGARDS);
     publisher = new_publisher();
     act_as(1);
     join_multicast();
@@ -132,7 +132,7 @@ static void look(void)
         MUST(core()->multicast_stats(multicast(), &now, subscribers, 1) == IPCR_OK);
         MUST(now.oldest <= now.published && now.published <= MESSAGES);
         MUST(now.published >= before.published && now.oldest >= before.oldest);
-        MUST(now.bytes == USED * now.published); /* four entries: who looks is not overtaken so often */
+        MUST(now.bytes == 0 || now.bytes == USED * now.published); /* 0: it went on too fast */
         before = now;
     }
 }
