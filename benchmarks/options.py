@@ -16,7 +16,7 @@ from .figures import parse_bytes
 if TYPE_CHECKING:
     from .report import Report
 
-__all__ = ["Settings", "duration", "finish", "parser", "positive", "settings", "size"]
+__all__ = ["Settings", "duration", "finish", "natural", "parser", "positive", "settings", "size"]
 
 QUICK_COUNT = 200
 
@@ -113,6 +113,12 @@ def duration(text: str) -> float:
 def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a number of at least 1, not {text}")
+    return int(text)
+
+
+def natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a number of at least 0, not {text}")
     return int(text)
 
 

@@ -15,6 +15,7 @@ A peer is a module with
                    called in the end's own process, after it was pinned: the callables that will be timed
     launch(count, argv)   optional: the command that starts `count` processes of argv, for a peer whose processes
                    must have a launcher of its own (mpiexec).  Handles are None then.
+    tidy(directory)       optional: removes what its processes have left outside of their links' directory
 
 The timed loops call `SendEnd.send(message)` and `ReceiveEnd.recv()` with nothing in between, so these should be the
 peer's own bound methods, the ones its documentation recommends.  A function of ours is right only where the
@@ -33,7 +34,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, cast
 
-__all__ = ["Link", "Peer", "ReceiveEnd", "SendEnd", "Wait", "load", "names", "nothing", "version"]
+__all__ = ["Link", "Peer", "ReceiveEnd", "SendEnd", "Wait", "load", "names", "nothing", "tidy", "version"]
 
 OURS = "ipc_channel"
 ALL_OURS = frozenset((OURS, "ipc_queue", "ipc_multicast"))
@@ -119,6 +120,13 @@ def names() -> list[str]:
 def load(name: str) -> Peer:
     """A peer of this directory, or any importable module (a name with a dot)."""
     return cast("Peer", importlib.import_module(name if "." in name else f"{__name__}.{name}"))
+
+
+def tidy(peer: Peer, directory: str) -> None:
+    """After the last process of a measurement has ended."""
+    remove: Callable[[str], object] | None = getattr(peer, "tidy", None)
+    if remove is not None:
+        remove(directory)
 
 
 def version(peer: Peer) -> str | None:

@@ -56,13 +56,18 @@ def _node(link: Link) -> Any:
     iox2.set_log_level(iox2.LogLevel.Error)
     config = iox2.config.default()
     config.global_cfg.root_path = iox2.Path.new(link.directory)
-    config.global_cfg.prefix = iox2.FileName.new(_prefix(link))
+    config.global_cfg.prefix = iox2.FileName.new(_prefix(link.directory))
     quiet = iox2.SignalHandlingMode.Disabled  # a benchmark's processes handle signals themselves
     return iox2.NodeBuilder.new().config(config).signal_handling_mode(quiet).create(iox2.ServiceType.Ipc)
 
 
-def _prefix(link: Link) -> str:
-    return f"{Path(link.directory).name}_"
+def _prefix(directory: str) -> str:
+    return f"{Path(directory).name}_"
+
+
+def tidy(directory: str) -> None:
+    for left in Path("/dev/shm").glob(f"{_prefix(directory)}*"):  # a file for all nodes, and all of those killed
+        left.unlink(missing_ok=True)
 
 
 @functools.cache
@@ -110,8 +115,6 @@ def sender(handle: object, link: Link) -> SendEnd:
         if notifier is not None:
             notifier.delete()
         _forget(link)
-        for left in Path("/dev/shm").glob(f"{_prefix(link)}*"):  # it leaves one file of each node
-            left.unlink(missing_ok=True)
 
     return SendEnd(
         send=publisher.send_copy if notifier is None else send_and_notify,

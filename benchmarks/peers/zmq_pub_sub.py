@@ -41,7 +41,7 @@ def make(link: Link) -> tuple[object, object]:
 def _socket(link: Link, kind: str) -> Any:
     zmq: Any = importlib.import_module("zmq")
     context = zmq.Context.instance()
-    context.setsockopt(zmq.MAX_SOCKETS, MOST_SOCKETS)  # heeded before the first socket, harmless later
+    context.set(zmq.MAX_SOCKETS, MOST_SOCKETS)  # heeded before the first socket, harmless later
     socket = context.socket(getattr(zmq, kind))
     socket.linger = 0
     socket.set_hwm(max(4, link.capacity_bytes // link.message_bytes))
