@@ -152,9 +152,7 @@ def _read_for_ever(peer: peers.Peer, handle: object, link: Link, taken: mmap.mma
 def _until_asleep(children: Sequence[int], taken: mmap.mmap, count: int) -> None:
     awake = list(enumerate(children))
     while awake:
-        awake = [
-            (n, pid) for n, pid in awake if not _sleeps(pid) or struct.unpack_from("Q", taken, 8 * n)[0] != count
-        ]
+        awake = [(n, pid) for n, pid in awake if not _sleeps(pid) or struct.unpack_from("Q", taken, 8 * n)[0] != count]
         if awake:
             time.sleep(SECONDS_BETWEEN_LOOKS)
 

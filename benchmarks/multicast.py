@@ -18,13 +18,16 @@ from collections.abc import Callable, Sequence
 from itertools import repeat
 from pathlib import Path
 from time import monotonic_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import contest, options, report
 from .figures import Column, Summary, gigabytes, rate, size_label, spread
 from .messages import payload
 from .peers import ReceiveEnd
 from .plan import Case, Ends, Role, Wire
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 NAME = "multicast"
 OURS = "ipc_multicast"
@@ -93,7 +96,7 @@ class _Ended:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.heard = 0
 
-    def __enter__(self) -> _Ended:
+    def __enter__(self) -> Self:
         self._socket.bind(str(self._path))
         return self
 
@@ -178,7 +181,6 @@ def _take_until_the_end(end: ReceiveEnd, use: Use | None, start: int) -> int:
                         use(message)
                     continue
                 stamp = bytes(message[STAMP])
-                message = None
         if int.from_bytes(stamp, "little") > start:
             return arrived
 

@@ -63,9 +63,7 @@ def _case(policy: str, readers: int, how: str) -> Case:
     return Case(f"{policy}, {readers} {how}", MESSAGE_BYTES, 1 << 20, wait=wait, way=f"{readers} {policy} {how}")  # type: ignore[arg-type]
 
 
-def run(
-    settings: options.Settings, readers: Sequence[int] = (), policies: Sequence[str] = POLICIES
-) -> report.Report:
+def run(settings: options.Settings, readers: Sequence[int] = (), policies: Sequence[str] = POLICIES) -> report.Report:
     readers = readers or (QUICK_READERS if settings.quick else READERS)
     found = report.Report(NAME, "A publish, by the number of subscribers", COLUMNS, METRIC, more_is_better=False)
     for policy in policies:
