@@ -114,6 +114,12 @@ def peers(question_name: str, case: Case, settings: Settings) -> Field:
         if key in peer_files.ALL_OURS and key != ours:
             continue  # has its own questions
         peer = peer_files.load(key)
+        multicast = getattr(peer, "MULTICAST", False)
+        if multicast != getattr(question(question_name), "MULTICAST", False):
+            if key in settings.peers:  # else it is nothing to speak of
+                asked = "one sender and all receivers" if multicast else "one receiver of each message"
+                found.skip(key, case.label, f"is for {asked}")
+            continue
         reason = peer.available() or _misfit(peer, question_name, case)
         if reason is not None:
             found.skip(key, case.label, reason)

@@ -43,6 +43,7 @@ def measure(plan: Plan) -> dict[str, Any]:
                 raise MeasurementFailedError(problem)
         finally:
             processes.kill()
+            peers.tidy(peers.load(plan.peer), directory)
     return {
         "count": count,
         "seconds": _seconds(results),

@@ -16,7 +16,7 @@ from .figures import parse_bytes
 if TYPE_CHECKING:
     from .report import Report
 
-__all__ = ["Settings", "duration", "finish", "parser", "settings", "size"]
+__all__ = ["Settings", "duration", "finish", "natural", "parser", "positive", "settings", "size"]
 
 QUICK_COUNT = 200
 
@@ -40,8 +40,8 @@ def parser(description: str | None, program: str) -> argparse.ArgumentParser:
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--reps", type=_positive, default=None, metavar="N", help="repetitions of everybody (5)")
-    made.add_argument("--count", type=_positive, metavar="N", help="operations per repetition (what fits --seconds)")
+    made.add_argument("--reps", type=positive, default=None, metavar="N", help="repetitions of everybody (5)")
+    made.add_argument("--count", type=positive, metavar="N", help="operations per repetition (what fits --seconds)")
     made.add_argument("--seconds", type=duration, default=0.5, metavar="S", help="length of one repetition (0.5)")
     made.add_argument(
         "--peers", nargs="+", default=(), metavar="PEER",
@@ -110,9 +110,15 @@ def duration(text: str) -> float:
     return value
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a number of at least 1, not {text}")
+    return int(text)
+
+
+def natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a number of at least 0, not {text}")
     return int(text)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, cast
@@ -33,6 +34,8 @@ class Ends:
 
     senders: list[SendEnd]
     receivers: list[ReceiveEnd]
+    directory: str = ""
+    """The links' one, for what the roles have to tell each other beside them."""
 
 
 Work = Callable[[Case, Ends, int, bool], dict[str, float]]
@@ -100,8 +103,11 @@ def question(name: str) -> Question:
 
 def links(roles: Sequence[Role], case: Case, directory: str) -> list[Link]:
     """Every link that the roles' wires lead to."""
-    last = max(wire.link for role in roles for wire in role.wires)
+    wires = [wire for role in roles for wire in role.wires]
+    receivers = Counter(wire.link for wire in wires if wire.side == "receive")
     return [
-        Link(f"link{number}", directory, case.message_bytes, case.capacity_bytes, case.wait)
-        for number in range(last + 1)
+        Link(
+            f"link{number}", directory, case.message_bytes, case.capacity_bytes, case.wait, receivers[number], case.way
+        )
+        for number in range(max(wire.link for wire in wires) + 1)
     ]

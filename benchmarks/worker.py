@@ -43,7 +43,7 @@ def _serve(line: Line, setup: Message, handles: Sequence[object] | None) -> None
     role = roles[setup["index"]]
     peer = peers.load(plan.peer)
     wired = links(roles, plan.case, setup["directory"])
-    ends = Ends([], [])
+    ends = Ends([], [], setup["directory"])
     for wire, handle in zip(role.wires, handles or [None] * len(role.wires), strict=True):
         if wire.side == "send":
             ends.senders.append(peer.sender(handle, wired[wire.link]))

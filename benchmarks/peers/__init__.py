@@ -6,6 +6,8 @@ A peer is a module with
     DISTRIBUTION   what to ask for its version; None for the standard library
     WAITS          which ways of waiting it offers, of "default", "hot", "parked"
     SHARED         whether one link may have several senders and several receivers
+    MULTICAST      optional, True: each message of a link goes to all of its receivers.  Such a peer takes part in the
+                   questions about that (those that say so as well), and in no others
     available()    None, or why it can't be measured here
     make(link)     called in a third process: what the sender gets and what the receiver gets, both picklable
                    as arguments of a spawned Process
@@ -13,6 +15,7 @@ A peer is a module with
                    called in the end's own process, after it was pinned: the callables that will be timed
     launch(count, argv)   optional: the command that starts `count` processes of argv, for a peer whose processes
                    must have a launcher of its own (mpiexec).  Handles are None then.
+    tidy(directory)       optional: removes what its processes have left outside of their links' directory
 
 The timed loops call `SendEnd.send(message)` and `ReceiveEnd.recv()` with nothing in between, so these should be the
 peer's own bound methods, the ones its documentation recommends.  A function of ours is right only where the
@@ -31,10 +34,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, cast
 
-__all__ = ["Link", "Peer", "ReceiveEnd", "SendEnd", "Wait", "load", "names", "nothing", "version"]
+__all__ = ["Link", "Peer", "ReceiveEnd", "SendEnd", "Wait", "load", "names", "nothing", "tidy", "version"]
 
 OURS = "ipc_channel"
-ALL_OURS = frozenset((OURS, "ipc_queue"))
+ALL_OURS = frozenset((OURS, "ipc_queue", "ipc_multicast"))
 
 Wait = Literal["default", "hot", "parked"]
 """How a receiver waits: as the peer does by itself; never asleep; or asleep in the kernel, at once."""
@@ -57,13 +60,19 @@ class Link:
     capacity_bytes: int
     """Room for messages under way, for transports that let us choose."""
     wait: Wait
+    receivers: int = 1
+    """How many ends take messages from it."""
+    way: str = ""
+    """The case's, for what else a question asks of a transport."""
 
 
 @dataclass(frozen=True)
 class SendEnd:
     """What the sending process calls."""
 
-    send: Callable[[bytes], object]
+    send: Callable[[Any], object]
+    prepare: Callable[[bytes], Any] | None = None
+    """Where `send` takes no bytes: makes of bytes what it takes, before the clock starts."""
     send_many: Callable[[Sequence[bytes]], object] | None = None
     send_object: Callable[[Any], object] | None = None
     """Where `send` takes bytes only: what takes any object."""
@@ -111,6 +120,13 @@ def names() -> list[str]:
 def load(name: str) -> Peer:
     """A peer of this directory, or any importable module (a name with a dot)."""
     return cast("Peer", importlib.import_module(name if "." in name else f"{__name__}.{name}"))
+
+
+def tidy(peer: Peer, directory: str) -> None:
+    """After the last process of a measurement has ended."""
+    remove: Callable[[str], object] | None = getattr(peer, "tidy", None)
+    if remove is not None:
+        remove(directory)
 
 
 def version(peer: Peer) -> str | None:

@@ -24,6 +24,8 @@ WORKERS = next(path for path in EXAMPLES if path.name == "02_workers.py")
 FRAMES = next(path for path in EXAMPLES if path.name == "03_zero_copy_frames.py")
 TASKS = next(path for path in EXAMPLES if path.name == "05_tasks_that_survive_their_worker.py")
 DROP_IN = next(path for path in EXAMPLES if path.name == "06_instead_of_multiprocessing.py")
+VIEWER = next(path for path in EXAMPLES if path.name == "07_frames_with_a_slow_viewer.py")
+INSTEAD_OF_VLLM = next(path for path in EXAMPLES if path.name == "08_instead_of_vllms_message_queue.py")
 VIDEO = next(path for path in EXAMPLES if path.name == "04_video_backpressure.py")
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -230,15 +232,47 @@ def test_the_standard_library_s_example_works_with_another_import(start: Start, 
     ]
 
 
+# --- multicast ----------------------------------------------------------------------------------------------------
+
+
+def seen_and_missed(said: str, who: str) -> tuple[int, int, int]:
+    found = re.search(rf"{who} +(\d+) +(\d+) +(\d+)", said)
+    assert found is not None
+    return int(found[1]), int(found[2]), int(found[3])
+
+
+def test_a_slow_viewer_is_told_what_it_missed_and_the_recorder_misses_nothing(start: Start) -> None:
+    said = output_of(start(VIEWER, "--frames", "40", "--fps", "100", "--busy", "0.2"))
+    assert "40 frames in" in said
+    assert seen_and_missed(said, "recorder") == (40, 0, 0)
+    seen, missed, most = seen_and_missed(said, "viewer")
+    assert (seen + missed, missed > 0, 0 < most <= missed) == (40, True, True)
+
+
+def test_a_viewer_that_is_never_overtaken_misses_nothing(start: Start) -> None:
+    said = output_of(start(VIEWER, "--frames", "4", "--busy", "0"))  # as many as the multicast holds
+    assert seen_and_missed(said, "viewer") == seen_and_missed(said, "recorder") == (4, 0, 0)
+
+
+@pytest.mark.parametrize("workers", [2, 5])
+def test_the_engine_s_steps_reach_all_workers_but_the_one_that_was_killed(start: Start, workers: int) -> None:
+    said = sorted(output_of(start(INSTEAD_OF_VLLM, str(workers))).splitlines())
+    assert said == [
+        f"worker 0 was killed after step 500; {workers - 1} of {workers} went on",
+        *(f"worker {rank}: 1000 steps in order, weights 1,048,576" for rank in range(1, workers)),
+    ]
+
+
 # --- Ctrl-C -------------------------------------------------------------------------------------------------------
 
 ENDLESS = [
     (FRAMES, ["--size", "16", "--steps", "1000000000", "--every", "50"], r"(\d+) of (\d+) fields analysed"),
     (VIDEO, ["--frames", "1000000000", "--busy", "0.001"], r"(\d+) frames made = (\d+) taken"),
+    (VIEWER, ["--frames", "1000000000", "--busy", "0.001"], r"(?s)(\d+) frames in .*recorder +(\d+)"),
 ]
 
 
-@pytest.mark.parametrize(("example", "arguments", "closing"), ENDLESS, ids=["frames", "video"])
+@pytest.mark.parametrize(("example", "arguments", "closing"), ENDLESS, ids=["frames", "video", "viewer"])
 @pytest.mark.parametrize("to", ["everybody", "the parent alone"])
 def test_ctrl_c_ends_an_example_in_good_order(
     start: Start, example: Path, arguments: list[str], closing: str, to: str

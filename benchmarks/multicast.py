@@ -1,0 +1,279 @@
+"""How many messages per second does one publisher get to each of many readers?
+
+One, three and fifteen readers, each a process (with more processes than cores, what counts is also how they wait);
+64 bytes and 1 MiB; lossless, where the publisher waits for the slowest, and lossy, where it waits for nobody.
+
+The clock starts when the publisher starts and stops when the last reader is through.  A lossless rate is all messages
+by that time.  A lossy one is what arrived, averaged over the readers; beside it stand how many were published per
+second, and the part of them that did not arrive.  1 MiB is measured twice: taken, and read where it lies (or as the
+copy that was got) by numpy's sum, because whoever needs 1 MiB looks at it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from itertools import repeat
+from pathlib import Path
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any
+
+from . import contest, options, report
+from .figures import Column, Summary, gigabytes, rate, size_label, spread
+from .messages import payload
+from .peers import ReceiveEnd
+from .plan import Case, Ends, Role, Wire
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+NAME = "multicast"
+OURS = "ipc_multicast"
+MULTICAST = True
+LIMIT = 20_000_000
+METRIC = "messages_per_second"
+READERS = (1, 3, 15)
+SIZES = (64, 1 << 20)
+POLICIES = ("lossless", "lossy")
+SUMMED_FROM = 64 << 10
+GOAL = "at least 2 x the best peer"
+
+END = ord("E")  # no message of payload() begins with it
+STAMP = slice(1, 9)
+SECONDS_BETWEEN_ENDS = 0.001
+
+
+def _percent(values: Summary) -> str:
+    return f"{100 * values['median']:.3g} %"
+
+
+COLUMNS = (
+    Column("messages/s to each", METRIC, rate),
+    Column("min..max", METRIC, spread(rate)),
+    Column("GB/s to each", "gigabytes_per_second", gigabytes),
+    Column("published/s", "published_per_second", rate),
+    Column("lost", "lost_share", _percent),
+)
+
+
+def _way(case: Case) -> tuple[int, bool, bool]:
+    """Readers, whether messages may be lost, and whether they are summed."""
+    readers, policy, use = case.way.split()
+    return int(readers), policy == "lossy", use == "sum"
+
+
+# --- publishing -----------------------------------------------------------------------------------------------------
+
+
+def publish_all(case: Case, ends: Ends, count: int, checked: bool) -> dict[str, float]:
+    end = ends.senders[0]
+    publish, prepare = end.send, end.prepare or bytes
+    message = prepare(payload(case.message_bytes))
+    readers, lossy, _ = _way(case)
+    with _Ended(ends.directory) if lossy else contextlib.nullcontext() as ended:
+        start = monotonic_ns()
+        for _ in repeat(None, count):
+            publish(message)
+        times = {"start_ns": start, "end_ns": monotonic_ns()}
+        while ended is not None and ended.heard < readers:  # whoever is overtaken loses this one too
+            publish(prepare(_end_of_round(case.message_bytes)))
+            ended.hear(SECONDS_BETWEEN_ENDS)
+    return times
+
+
+def _end_of_round(size: int) -> bytes:
+    """What says that a round is over.  The time tells it from those of the round before, which may come late."""
+    return (bytes([END]) + monotonic_ns().to_bytes(8, "little")).ljust(size)
+
+
+class _Ended:
+    """Who has come to the end of a lossy round; told beside the transport, which may lose anything."""
+
+    def __init__(self, directory: str) -> None:
+        self._path = _address(directory)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.heard = 0
+
+    def __enter__(self) -> Self:
+        self._socket.bind(str(self._path))
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._socket.close()
+        self._path.unlink()
+
+    def hear(self, seconds: float) -> None:
+        self._socket.settimeout(seconds)
+        with contextlib.suppress(TimeoutError):
+            self._socket.recv(1)
+            self.heard += 1
+
+
+def _tell_ended(directory: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.sendto(b"E", str(_address(directory)))
+
+
+def _address(directory: str) -> Path:
+    return Path(directory) / "ended"
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def read_all(case: Case, ends: Ends, count: int, checked: bool) -> dict[str, float]:
+    end, message = ends.receivers[0], payload(case.message_bytes)
+    _, lossy, summed = _way(case)
+    start = monotonic_ns()
+    total, use = _Total(case.message_bytes), None
+    if checked:
+        use = _comparing(message)
+    elif summed:
+        use = total.add
+    if lossy:
+        arrived = _take_until_the_end(end, use, start)
+        times = {"start_ns": start, "end_ns": monotonic_ns()}
+        _tell_ended(ends.directory)
+    else:
+        _take(end, use, count)
+        arrived, times = count, {"start_ns": start, "end_ns": monotonic_ns()}
+    if summed and not checked:
+        total.check(arrived)
+    return {**times, "arrived": arrived}
+
+
+Use = Callable[[Any], object]
+
+
+def _take(end: ReceiveEnd, use: Use | None, count: int) -> None:
+    recv, view = end.recv, end.view
+    if view is None:
+        for _ in repeat(None, count):
+            message = recv()
+            if use is not None:
+                use(message)
+        return
+    for _ in repeat(None, count):
+        with view() as message:
+            if use is not None:
+                use(message)
+
+
+def _take_until_the_end(end: ReceiveEnd, use: Use | None, start: int) -> int:
+    """How many arrived.  The publisher says the end again and again, so that nobody misses it."""
+    recv, view, arrived = end.recv, end.view, 0
+    while True:
+        if view is None:
+            message: Any = recv()
+            if message[0] != END:
+                arrived += 1
+                if use is not None:
+                    use(message)
+                continue
+            stamp = message[STAMP]
+        else:
+            with view() as message:
+                if message[0] != END:
+                    arrived += 1
+                    if use is not None:
+                        use(message)
+                    continue
+                stamp = bytes(message[STAMP])
+        if int.from_bytes(stamp, "little") > start:
+            return arrived
+
+
+def _comparing(expected: bytes) -> Use:
+    def compare(message: Any) -> None:
+        if message != expected:
+            raise AssertionError(f"a message did not arrive as it was published: {bytes(message)[:80]!r}")
+
+    return compare
+
+
+class _Total:
+    """The sum of all words of all messages, modulo 2**64."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._sum = 0
+
+    def add(self, message: Any) -> None:
+        import numpy as np
+
+        self._sum += int(np.frombuffer(message, np.uint64).sum())
+
+    def check(self, messages: int) -> None:
+        import numpy as np
+
+        each = int(np.frombuffer(payload(self._size), np.uint64).sum())
+        if self._sum != messages * each:
+            raise AssertionError("messages did not arrive as they were published: their sum is another one")
+
+
+# --- the question ---------------------------------------------------------------------------------------------------
+
+
+def roles(case: Case) -> Sequence[Role]:
+    readers, _, _ = _way(case)
+    return (
+        Role("publisher", publish_all, (Wire(0, "send"),)),
+        *(Role(f"reader {n}", read_all, (Wire(0, "receive"),)) for n in range(readers)),
+    )
+
+
+def combine(case: Case, count: int, results: Sequence[dict[str, float]]) -> dict[str, float]:
+    publisher, *readers = results
+    seconds = (max(one["end_ns"] for one in readers) - publisher["start_ns"]) / 1e9
+    arrived = sum(one["arrived"] for one in readers) / len(readers)
+    return {
+        METRIC: arrived / seconds,
+        "gigabytes_per_second": arrived * case.message_bytes / seconds / 1e9,
+        "published_per_second": count / ((publisher["end_ns"] - publisher["start_ns"]) / 1e9),
+        "lost_share": 1 - arrived / count,
+        "publisher_cpu_seconds": publisher["cpu_seconds"],
+        "reader_cpu_seconds": sum(one["cpu_seconds"] for one in readers) / len(readers),
+    }
+
+
+def _case(policy: str, readers: int, size: int, use: str) -> Case:
+    people = f"{readers} reader{'s' if readers > 1 else ''}"
+    label = f"{policy}, {size_label(size)}{', summed' if use == 'sum' else ''}, {people}"
+    return Case(label, size, max(1 << 20, 8 * size), way=f"{readers} {policy} {use}")
+
+
+def run(
+    settings: options.Settings,
+    readers: Sequence[int] = READERS,
+    sizes: Sequence[int] = SIZES,
+    policies: Sequence[str] = POLICIES,
+) -> report.Report:
+    found = report.Report(NAME, "Multicast, one publisher, every message to every reader", COLUMNS, METRIC)
+    for policy in policies:
+        for size in sizes:
+            for use in ("take", "sum") if size >= SUMMED_FROM else ("take",):
+                for number in readers:
+                    rows = found.hold(contest.peers(NAME, _case(policy, number, size, use), settings), settings)
+                    found.compare(rows, "ours", "best", goal=GOAL)
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = options.parser(__doc__, NAME)
+    parser.add_argument(
+        "--readers", type=options.positive, nargs="+", default=READERS, metavar="N", help="how many readers (1 3 15)"
+    )
+    parser.add_argument(
+        "--size", type=options.size, nargs="+", default=SIZES, metavar="BYTES", help="message sizes (64 1MiB)"
+    )
+    parser.add_argument("--policy", nargs="+", choices=POLICIES, default=POLICIES, help="one of them only")
+    args = parser.parse_args(argv)
+    if any(size < 16 or size % 8 for size in args.size):
+        parser.error("argument --size: messages have a multiple of 8 bytes, and at least 16")
+    return options.finish(args, run(options.settings(args), args.readers, args.size, args.policy))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""iceoryx2: publish-subscribe through shared memory, by its Python package.
+
+Lossless is a service without overflow whose publisher retries until a full buffer has room (RetryUntilDelivered); lossy
+is one with safe overflow, where the newest message takes the place of the oldest.  The payload is of fixed size, which
+is its fastest: `send_copy` borrows memory, copies the payload into it and sends.  A sample is read where it lies.
+
+A subscriber that is asked for the next message and has none gives the processor away and asks again: iceoryx2 leaves
+waiting to the user, and its examples poll.  Parked, it is told by an event, as its documentation recommends for those
+who sleep: a notification with every message, and a listener that waits for them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from . import Link, ReceiveEnd, SendEnd, Wait
+
+NAME = "iceoryx2"
+DISTRIBUTION: str | None = "iceoryx2"
+WAITS: tuple[Wait, ...] = ("default", "parked")
+SHARED = True
+MULTICAST = True
+
+LENT_FROM = 64 << 10
+MOST_BUFFERED = 1024  # messages of a subscriber
+
+
+def available() -> str | None:
+    try:
+        importlib.import_module("iceoryx2")
+    except ImportError as error:
+        return f"{error}; pip install iceoryx2"
+    return None
+
+
+def make(link: Link) -> tuple[object, object]:
+    return None, None
+
+
+@functools.cache
+def _payload(size: int) -> type[ctypes.Structure]:
+    return type("Payload", (ctypes.Structure,), {"_fields_": [("data", ctypes.c_uint8 * size)]})
+
+
+@functools.cache
+def _node(link: Link) -> Any:
+    """One node of a process, whose files are nobody else's."""
+    iox2: Any = importlib.import_module("iceoryx2")
+    iox2.set_log_level(iox2.LogLevel.Error)
+    config = iox2.config.default()
+    config.global_cfg.root_path = iox2.Path.new(link.directory)
+    config.global_cfg.prefix = iox2.FileName.new(_prefix(link.directory))
+    quiet = iox2.SignalHandlingMode.Disabled  # a benchmark's processes handle signals themselves
+    return iox2.NodeBuilder.new().config(config).signal_handling_mode(quiet).create(iox2.ServiceType.Ipc)
+
+
+def _prefix(directory: str) -> str:
+    return f"{Path(directory).name}_"
+
+
+def tidy(directory: str) -> None:
+    for left in Path("/dev/shm").glob(f"{_prefix(directory)}*"):  # a file for all nodes, and all of those killed
+        left.unlink(missing_ok=True)
+
+
+@functools.cache
+def _service(link: Link) -> Any:
+    iox2: Any = importlib.import_module("iceoryx2")
+    return (
+        _node(link)
+        .service_builder(iox2.ServiceName.new(link.name))
+        .publish_subscribe(_payload(link.message_bytes))
+        .enable_safe_overflow("lossy" in link.way.split())
+        .subscriber_max_buffer_size(_buffered(link))
+        .history_size(0)
+        .max_publishers(1)
+        .max_subscribers(max(1, link.receivers))
+        .max_nodes(link.receivers + 2)
+        .open_or_create()
+    )
+
+
+def _buffered(link: Link) -> int:
+    return max(2, min(MOST_BUFFERED, link.capacity_bytes // link.message_bytes))
+
+
+@functools.cache
+def _events(link: Link) -> Any:
+    iox2: Any = importlib.import_module("iceoryx2")
+    builder = _node(link).service_builder(iox2.ServiceName.new(link.name)).event()
+    limited = builder.max_notifiers(1).max_listeners(max(1, link.receivers)).max_nodes(link.receivers + 2)
+    return limited.open_or_create()
+
+
+def sender(handle: object, link: Link) -> SendEnd:
+    iox2: Any = importlib.import_module("iceoryx2")
+    retry = iox2.BackpressureStrategy.RetryUntilDelivered
+    builder = _service(link).publisher_builder().max_loaned_samples(1)
+    publisher = builder.backpressure_strategy(retry).create()
+    notifier = _events(link).notifier_builder().create() if link.wait == "parked" else None
+
+    def send_and_notify(message: Any) -> None:
+        publisher.send_copy(message)
+        notifier.notify()
+
+    def close() -> None:
+        publisher.delete()
+        if notifier is not None:
+            notifier.delete()
+        _forget(link)
+
+    return SendEnd(
+        send=publisher.send_copy if notifier is None else send_and_notify,
+        prepare=_payload(link.message_bytes).from_buffer_copy,
+        close=close,
+    )
+
+
+def receiver(handle: object, link: Link) -> ReceiveEnd:
+    subscriber = _service(link).subscriber_builder().buffer_size(_buffered(link)).create()
+    listener = _events(link).listener_builder().create() if link.wait == "parked" else None
+    wait: Callable[[], object] = os.sched_yield if listener is None else listener.blocking_wait
+    receive, size, string_at = subscriber.receive, link.message_bytes, ctypes.string_at
+
+    def recv() -> bytes:
+        while (sample := receive()) is None:
+            wait()
+        return string_at(sample.payload_ptr, size)
+
+    @contextmanager
+    def view() -> Iterator[memoryview]:
+        while (sample := receive()) is None:
+            wait()
+        yield memoryview(sample.payload().contents).cast("B")
+        sample.delete()
+
+    def close() -> None:
+        subscriber.delete()
+        if listener is not None:
+            listener.delete()
+        _forget(link)
+
+    return ReceiveEnd(recv=recv, view=view if size >= LENT_FROM else None, close=close)
+
+
+def _forget(link: Link) -> None:
+    """Let go of what a process has one of."""
+    with suppress(KeyError):
+        for one in (_events, _service, _node):
+            one.cache_clear()
