@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 
-from tests.storm.storm import CHANNELS, HASTE, LEISURE, QUEUES, storm
+from tests.storm.storm import CHANNELS, HASTE, LEISURE, OF_A_MULTICAST, QUEUES, storm
 
-KINDS = {"channels": CHANNELS, "queues": QUEUES, "all": CHANNELS + QUEUES}
+KINDS = {
+    "channels": CHANNELS,
+    "queues": QUEUES,
+    "multicasts": OF_A_MULTICAST,
+    "all": CHANNELS + QUEUES + OF_A_MULTICAST,
+}
 
 
 def main() -> None:
