@@ -155,7 +155,8 @@ static void do_everything(struct life *l, uint64_t *random)
 /* --- every word ---------------------------------------------------------------------------------------------------------------------- */
 
 enum { HEADER_WORDS = 4 * IPCR_LINE / 4, CURSORS = 5 * IPCR_LINE / 4, ENTRY_WORDS = ENTRIES * (int)IPCR_ENTRY_BYTES / 4,
-       WORDS = HEADER_WORDS + CURSORS + ENTRY_WORDS };
+       WORDS = HEADER_WORDS + CURSORS + ENTRY_WORDS,
+       PRIVATE_WORDS = 2 * IPCR_LINE / 4 /* geometry and options: copied at attach */ };
 
 /* The n-th 4 bytes of the header without its cursors, of the first cursors, and of the whole index. */
 static ipcr_word32 *word32_at(const struct ipcr_segment *s, uint64_t n)
@@ -267,7 +268,7 @@ static void *scribble(void *arg)
     const struct scribbling *const s = arg;
     uint64_t random = 77;
     while (load_acquire32(&s->over) == 0) {
-        const uint64_t n = random_next(&random) % WORDS;
+        const uint64_t n = PRIVATE_WORDS + random_next(&random) % (WORDS - PRIVATE_WORDS);
         ipcr_word32 *const word = word32_at(s->segment, n);
         const uint32_t was = load_relaxed32(word);
         store_relaxed32(word, (uint32_t)nonsense_of(was, (int)(random_next(&random) % NONSENSES), &random));
