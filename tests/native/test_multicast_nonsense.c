@@ -138,6 +138,22 @@ static void a_publisher_that_meets_nonsense_in_its_index_says_so_from_then_on(vo
         }
 }
 
+/* Room is given up somewhat ahead of need: who looks that far meets what was not needed. */
+static void nonsense_further_on_in_the_index_is_told_too(void)
+{
+    for (int kind = 0; kind < KINDS; kind++) {
+        struct ipcr_segment *s = multicast_of(DATA, 8 * ENTRIES, kinds[kind], START);
+        struct ipcr_publisher *p = publisher_on(s);
+        publish(p, 8 * ENTRIES);
+        store_relaxed64(&ipcr_entry_at(p->entries, p->mask, START + 2)->position, 3);
+        CHECK_IS(try_publish(p), IPCR_CORRUPT);
+        CHECK_IS(try_publish(p), IPCR_CORRUPT);
+        CHECK_IS(load_relaxed64(&header_of(s)->published), START + 8 * ENTRIES);
+        ipcr_publisher_free(p);
+        ipcr_segment_release(s);
+    }
+}
+
 int main(void)
 {
     check_begin();
@@ -147,5 +163,6 @@ int main(void)
     run("a successor does not take over nonsense", a_successor_does_not_take_over_nonsense);
     run("a publisher that meets nonsense in its index says so from then on",
         a_publisher_that_meets_nonsense_in_its_index_says_so_from_then_on);
+    run("nonsense further on in the index is told, too", nonsense_further_on_in_the_index_is_told_too);
     return check_finish();
 }
