@@ -65,7 +65,7 @@ static void write_geometry(struct input *in)
 {
     const uint8_t a = take8(in), b = take8(in);
     const uint64_t page = ipcr_os_page_bytes(), capacity = page << a % 3;
-    const uint32_t entries = 2u << b % 8;
+    const uint32_t entries = (2u << b % 8) + b / 8 % 2;
     const uint64_t header = ipcr_multicast_header_bytes(entries, page);
     const uint64_t wrong = b >= 0x80 ? take_value(in) : 0;
     peer_write(offsetof(struct ipcr_geometry, header_bytes), header);

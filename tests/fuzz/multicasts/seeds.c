@@ -64,6 +64,8 @@ static const struct program programs[] = {
             OP_PUBLISH_MANY, 0, 0, 6, 0x29, OP_RECV_MANY, 0, 7, 0xff, 0x3f),
     PROGRAM(OP_FREE_SUBSCRIBER, 0, ENTER(0, 1), PUBLISH4(0), ENTER(1, 0), OP_DETACH, 0, OP_DETACH, 1, OP_STATS_OF_FILE, 0,
             PUBLISH4(0)),
+    PROGRAM(OP_CLAIM, 0, 40, 0, 0x80, OP_CLAIM, 0, 9, 0, 0x82, PUBLISH(0, 7, 0), OP_COMMIT, 0, 40, 0, 0x80, OP_RECV, 4, 0,
+            OP_CLAIM, 1, 0, 8, NO_TOPIC, OP_COMMIT, 0, 0, 9, 0, OP_CRASH_PUBLISHER, 0, OP_CLAIM, 1, 0, 3, 1), /* two claims */
 };
 
 enum { STATES = sizeof states / sizeof states[0], PROGRAMS = sizeof programs / sizeof programs[0] };
@@ -162,6 +164,24 @@ static void hostile_ones(void)
     }
 }
 
+/* What was found before, and takes more than luck to find again: tests/native/test_multicast_hostile_found.c. */
+static void found_ones(void)
+{
+    /* 2^63 messages, as all words agree, for who publishes next */
+    static const uint8_t too_many[] = { 4, 0, PUBLISH(0, 24, 0), OP_CRASH_PUBLISHER, 0,
+                                        OP_MESSAGE, 0x80, 0, 0, 0, 0, 0, 0, 0, 0x80, 0, 48, 0, 0, OP_WORD, 0x81, 1,
+                                        PUBLISH(0, 24, 0), OP_RECV, 0, 0, PUBLISH(0, 24, 0) };
+    /* the position of the last one set back to that of the oldest, when there is room to be made */
+    static const uint8_t set_back[] = { 0x86, 0, PUBLISH(0, 24, 0), PUBLISH(0, 24, 0), PUBLISH(0, 24, 0), PUBLISH(0, 24, 0),
+                                        PUBLISH(0, 0x88, 0x0f), OP_ENTRY, 0, 1, 0, PUBLISH(0, 32, 0), PUBLISH(0, 1, 0) };
+    seed_bytes = 0;
+    put(too_many, sizeof too_many);
+    keep();
+    seed_bytes = 0;
+    put(set_back, sizeof set_back);
+    keep();
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -172,6 +192,7 @@ int main(int argc, char **argv)
     honest_ones();
     images();
     hostile_ones();
+    found_ones();
     printf("%u seeds\n", written);
     return 0;
 }
