@@ -126,6 +126,9 @@ void peer_operation(enum operation op, struct input *in)
     case OP_TIME:
         kernel_pass_time(take8(in) * (IPCR_SLICE_NS / 16));
         break;
+    case OP_LAPS:
+        watch_laps(take8(in));
+        break;
     default:
         peer_storm(take8(in) * UINT64_C(0x9e3779b97f4a7c15));
     }

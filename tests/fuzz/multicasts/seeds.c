@@ -152,6 +152,15 @@ static void hostile_ones(void)
         put_program(&programs[(i / STATES) % PROGRAMS]);
         keep();
     }
+    for (uint8_t i = 0; i < 32; i++) { /* a publisher that nobody keeps up with */
+        begin(i);
+        put_program(&states[i % STATES]);
+        put8(OP_LAPS);
+        put8(i % 5 == 0 ? i : 1);
+        put_program(&programs[i % PROGRAMS]);
+        put_program(&programs[(i / 2) % PROGRAMS]);
+        keep();
+    }
     for (uint8_t i = 0; i < 64; i++) { /* another geometry, for whoever attaches */
         begin(i);
         put8(OP_GEOMETRY);

@@ -190,7 +190,7 @@ void stage_create(struct stage *stage)
 static void operate(struct stage *stage, struct input *in)
 {
     const enum operation op = take8(in) % OPERATIONS;
-    if (op <= OP_STORM)
+    if (op <= OP_STORM || op == OP_LAPS)
         peer_operation(op, in);
     else if (op <= OP_PUBLISHER_LOOKS)
         publish_operation(stage, op, in);

@@ -29,6 +29,8 @@ void watch_join(const struct ipcr_segment *segment);        /* ... of who become
 void watch_publish(const struct ipcr_publisher *p);
 void watch_subscribe(const struct ipcr_subscriber *s);
 void watch_forget(void); /* whoever it was is going: what was opened is closed, nothing is checked until the next one */
+/* From now on another publisher publishes and overwrites so many messages before each look at `oldest`.  0 ends it. */
+void watch_laps(uint64_t messages);
 /* What this publisher lends now. */
 void watch_claim(const struct ipcr_publisher *p);
 
