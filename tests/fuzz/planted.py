@@ -147,12 +147,11 @@ QUEUES = (
         "    store_relaxed64((ipcr_word64 *)&slot->stamp, 0);\n    fence_load_load(); /* V: stopped"),
 )  # fmt: skip
 
-ENTRY_WORDS = """    return load_relaxed64(&e->sequence) == s->next && m->topic_length <= IPCR_MOST_TOPIC && (m->topic_at & 7) == 0 &&
+ENTRY_LENGTH = """ (m->topic_at & 7) == 0 &&
            m->length <= s->capacity - ipcr_padded(m->topic_length);"""
 
 MULTICASTS = (
-    Bug("message length unchecked", "subscribing.c", ENTRY_WORDS,
-        ENTRY_WORDS.replace(" &&\n           m->length <= s->capacity - ipcr_padded(m->topic_length)", "")),
+    Bug("message length unchecked", "subscribing.c", ENTRY_LENGTH, " (m->topic_at & 7) == 0;"),
     Bug("message length checked without its topic", "subscribing.c",
         "m->length <= s->capacity - ipcr_padded(m->topic_length);", "m->length <= s->capacity;"),
     Bug("message length fetched twice", "subscribing.c", "copy(s, out, m.payload_at, m.length);",
@@ -182,9 +181,9 @@ MULTICASTS = (
     ipcr_os_unmap(s->mapped, s->mapped_bytes);
 """, """    ipcr_subscriber_close(s);
 """),
-    Bug("number of subscribers unchecked by a publisher", "publishing.c", """    uint32_t slowest = IPCR_NO_SUBSCRIBER, evicted = 0;
+    Bug("number of subscribers unchecked by a publisher", "publishing.c", """ slowest = IPCR_NO_SUBSCRIBER, evicted = 0;
     for (uint32_t i = 0; i < high && i < IPCR_MOST_SUBSCRIBERS; i++) {""",
-        """    uint32_t slowest = IPCR_NO_SUBSCRIBER, evicted = 0;
+        """ slowest = IPCR_NO_SUBSCRIBER, evicted = 0;
     for (uint32_t i = 0; i < high; i++) {"""),
     Bug("number of subscribers unchecked by who looks for the dead", "publishing.c",
         """    for (uint32_t i = 0; i < high && i < IPCR_MOST_SUBSCRIBERS; i++) {
@@ -229,10 +228,10 @@ MULTICASTS = (
         "return load_relaxed32(&s->cursor->state) == s->state ? IPCR_OK : IPCR_LAGGED_OUT;",
         "return -(int)((load_relaxed32(&s->cursor->state) ^ s->state) & 0xfff);"),
     Bug("a subscriber's lock is kept after it left", "joining.c", "    ipcr_hold_drop(&s->hold);\n", ""),
-    Bug("a publisher's lock is kept after close", "publishing.c", """    ipcr_gate_open_wide(&p->header->readers_parked);
+    Bug("a publisher's lock is kept after close", "publishing.c", """(&p->header->readers_parked);
     ipcr_registry_lock();
     ipcr_hold_drop(&p->hold);
-""", """    ipcr_gate_open_wide(&p->header->readers_parked);
+""", """(&p->header->readers_parked);
     ipcr_registry_lock();
 """),
     Bug("a claim that is refused leaves its topic", "publishing.c", """    if (topic == NULL)

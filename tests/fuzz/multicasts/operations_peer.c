@@ -1,5 +1,5 @@
-/* operations_peer.c - what another process writes into a multicast's segment between two operations, or in the middle of
- * one. */
+/* operations_peer.c - what another process writes into a multicast's segment between two operations, or in the middle
+ * of one. */
 #include "kernel.h"
 #include "peer.h"
 #include "target.h"
