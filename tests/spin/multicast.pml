@@ -441,12 +441,11 @@ reading:
     :: true -> break
     od;
     may_die;
-    atomic { /* 3; who leaves here has not been told anything else */
+    atomic {
 #ifndef EVICT
-        fence(id) -> assert(memory[STATE(id)] == mine)
-#else
-        one = 0; two = 0
+        fence(id) -> assert(memory[STATE(id)] == mine); /* 3 */
 #endif
+        one = 0; two = 0
     };
     store(id, STATE(id), with(mine, FREE));
     fence(id);
