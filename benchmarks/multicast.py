@@ -76,7 +76,7 @@ def publish_all(case: Case, ends: Ends, count: int, checked: bool) -> dict[str, 
         start = monotonic_ns()
         for _ in repeat(None, count):
             publish(message)
-        times = {"start_ns": start, "end_ns": monotonic_ns()}
+        times: dict[str, float] = {"start_ns": start, "end_ns": monotonic_ns()}
         while ended is not None and ended.heard < readers:  # whoever is overtaken loses this one too
             publish(prepare(_end_of_round(case.message_bytes)))
             ended.hear(SECONDS_BETWEEN_ENDS)

@@ -1,8 +1,12 @@
 """iceoryx2: publish-subscribe through shared memory, by its Python package.
 
-Lossless is a service without overflow whose publisher retries until a full buffer has room (RetryUntilDelivered); lossy
-is one with safe overflow, where the newest message takes the place of the oldest.  The payload is of fixed size, which
-is its fastest: `send_copy` borrows memory, copies the payload into it and sends.  A sample is read where it lies.
+Lossy is a service with safe overflow, where the newest message takes the place of the oldest.  Lossless is one without,
+whose publisher has the strategy RetryUntilDelivered.  In the Python package (0.9.3 and 0.10.0) that does not wait: a
+send returns with fewer subscribers than there are, and those who had no room have lost the message.  So here it is sent
+again until all of them were reached, under a number by which the others tell that they have it.
+
+The payload is of fixed size, which is its fastest: `send_copy` borrows memory, copies the payload into it and sends.
+A sample of 64 KiB or more is read where it lies.
 
 A subscriber that is asked for the next message and has none gives the processor away and asks again: iceoryx2 leaves
 waiting to the user, and its examples poll.  Parked, it is told by an event, as its documentation recommends for those
@@ -14,6 +18,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +33,8 @@ WAITS: tuple[Wait, ...] = ("default", "parked")
 SHARED = True
 MULTICAST = True
 
+NUMBER = ctypes.c_uint64  # of a message, in front of it
+NUMBER_BYTES = ctypes.sizeof(NUMBER)
 LENT_FROM = 64 << 10
 MOST_BUFFERED = 1024  # messages of a subscriber
 
@@ -46,7 +53,7 @@ def make(link: Link) -> tuple[object, object]:
 
 @functools.cache
 def _payload(size: int) -> type[ctypes.Structure]:
-    return type("Payload", (ctypes.Structure,), {"_fields_": [("data", ctypes.c_uint8 * size)]})
+    return type("Payload", (ctypes.Structure,), {"_fields_": [("number", NUMBER), ("data", ctypes.c_uint8 * size)]})
 
 
 @functools.cache
@@ -77,7 +84,7 @@ def _service(link: Link) -> Any:
         _node(link)
         .service_builder(iox2.ServiceName.new(link.name))
         .publish_subscribe(_payload(link.message_bytes))
-        .enable_safe_overflow("lossy" in link.way.split())
+        .enable_safe_overflow(_lossy(link))
         .subscriber_max_buffer_size(_buffered(link))
         .history_size(0)
         .max_publishers(1)
@@ -85,6 +92,10 @@ def _service(link: Link) -> Any:
         .max_nodes(link.receivers + 2)
         .open_or_create()
     )
+
+
+def _lossy(link: Link) -> bool:
+    return "lossy" in link.way.split()
 
 
 def _buffered(link: Link) -> int:
@@ -104,11 +115,21 @@ def sender(handle: object, link: Link) -> SendEnd:
     retry = iox2.BackpressureStrategy.RetryUntilDelivered
     builder = _service(link).publisher_builder().max_loaned_samples(1)
     publisher = builder.backpressure_strategy(retry).create()
-    notifier = _events(link).notifier_builder().create() if link.wait == "parked" else None
+    notifier: Any = _events(link).notifier_builder().create() if link.wait == "parked" else None
+
+    send, everybody, count = publisher.send_copy, link.receivers, itertools.count(1)
+
+    def send_to_all(message: Any) -> None:
+        message.number = next(count)
+        while send(message) < everybody:
+            os.sched_yield()
 
     def send_and_notify(message: Any) -> None:
-        publisher.send_copy(message)
+        send_to_all(message)
         notifier.notify()
+
+    def prepare(message: bytes) -> Any:
+        return _payload(link.message_bytes).from_buffer_copy(bytes(NUMBER_BYTES) + message)
 
     def close() -> None:
         publisher.delete()
@@ -117,8 +138,8 @@ def sender(handle: object, link: Link) -> SendEnd:
         _forget(link)
 
     return SendEnd(
-        send=publisher.send_copy if notifier is None else send_and_notify,
-        prepare=_payload(link.message_bytes).from_buffer_copy,
+        send=send_and_notify if notifier is not None else send if _lossy(link) else send_to_all,
+        prepare=prepare,
         close=close,
     )
 
@@ -127,18 +148,28 @@ def receiver(handle: object, link: Link) -> ReceiveEnd:
     subscriber = _service(link).subscriber_builder().buffer_size(_buffered(link)).create()
     listener = _events(link).listener_builder().create() if link.wait == "parked" else None
     wait: Callable[[], object] = os.sched_yield if listener is None else listener.blocking_wait
-    receive, size, string_at = subscriber.receive, link.message_bytes, ctypes.string_at
+    receive, size, string_at, number_at = subscriber.receive, link.message_bytes, ctypes.string_at, NUMBER.from_address
+    array_at = (ctypes.c_uint8 * size).from_address
+    lossy, last = _lossy(link), 0
+
+    def next_sample() -> Any:
+        nonlocal last
+        while True:
+            while (sample := receive()) is None:
+                wait()
+            if lossy or (number := number_at(sample.payload_ptr).value) != last:
+                break
+        if not lossy:
+            last = number
+        return sample
 
     def recv() -> bytes:
-        while (sample := receive()) is None:
-            wait()
-        return string_at(sample.payload_ptr, size)
+        return string_at(next_sample().payload_ptr + NUMBER_BYTES, size)
 
     @contextmanager
     def view() -> Iterator[memoryview]:
-        while (sample := receive()) is None:
-            wait()
-        yield memoryview(sample.payload().contents).cast("B")
+        sample = next_sample()
+        yield memoryview(array_at(sample.payload_ptr + NUMBER_BYTES)).cast("B")
         sample.delete()
 
     def close() -> None:
