@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 import ipc
@@ -72,6 +73,15 @@ def test_a_checked_round_notices_a_broken_message(tmp_path: Path, policy: str, l
     broken = [MESSAGE, MESSAGE[:-1] + b"!", MESSAGE]
     with pytest.raises(AssertionError, match="did not arrive as it was published"):
         read(case(policy), receiving(broken, tmp_path, lent=lent), 3, checked=True)
+
+
+def test_a_sum_is_of_all_words() -> None:
+    total = multicast._Total(MESSAGE)
+    total.add(MESSAGE)
+    assert total._sum == int(np.frombuffer(MESSAGE, np.uint64).sum())
+    total.check(1)
+    with pytest.raises(AssertionError, match="their sum is another one"):
+        total.check(2)
 
 
 def test_a_sum_notices_a_broken_message_in_the_timed_round_too(tmp_path: Path) -> None:
