@@ -2,8 +2,8 @@
 
 Lossy is a service with safe overflow, where the newest message takes the place of the oldest.  Lossless is one without,
 whose publisher has the strategy RetryUntilDelivered.  In the Python package (0.9.3 and 0.10.0) that does not wait: a
-send returns with fewer subscribers than there are, and those who had no room have lost the message.  So here it is sent
-again until all of them were reached, under a number by which the others tell that they have it.
+send returns with fewer subscribers than there are, and those who had no room have lost the message.  So here readers
+tell by a second service, each half a buffer, how far they are, and the publisher waits while the slowest has no room.
 
 The payload is of fixed size, which is its fastest: `send_copy` borrows memory, copies the payload into it and sends.
 A sample of 64 KiB or more is read where it lies.
@@ -18,8 +18,8 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib
-import itertools
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,8 +33,6 @@ WAITS: tuple[Wait, ...] = ("default", "parked")
 SHARED = True
 MULTICAST = True
 
-NUMBER = ctypes.c_uint64  # of a message, in front of it
-NUMBER_BYTES = ctypes.sizeof(NUMBER)
 LENT_FROM = 64 << 10
 MOST_BUFFERED = 1024  # messages of a subscriber
 
@@ -53,7 +51,7 @@ def make(link: Link) -> tuple[object, object]:
 
 @functools.cache
 def _payload(size: int) -> type[ctypes.Structure]:
-    return type("Payload", (ctypes.Structure,), {"_fields_": [("number", NUMBER), ("data", ctypes.c_uint8 * size)]})
+    return type("Payload", (ctypes.Structure,), {"_fields_": [("data", ctypes.c_uint8 * size)]})
 
 
 @functools.cache
@@ -98,6 +96,11 @@ def _lossy(link: Link) -> bool:
     return "lossy" in link.way.split()
 
 
+def _may_fill_up(link: Link) -> bool:
+    """publishing.py reads before anything is full."""
+    return not _lossy(link) and link.way.split()[-1] not in {"attached", "parked"}
+
+
 def _buffered(link: Link) -> int:
     return max(2, min(MOST_BUFFERED, link.capacity_bytes // link.message_bytes))
 
@@ -110,6 +113,47 @@ def _events(link: Link) -> Any:
     return limited.open_or_create()
 
 
+class _Progress(ctypes.Structure):
+    _fields_ = (("reader", ctypes.c_uint64), ("taken", ctypes.c_uint64))
+
+
+def _progress(link: Link) -> Any:
+    """Where readers say how far they are: of each, the newest word."""
+    iox2: Any = importlib.import_module("iceoryx2")
+    builder = _node(link).service_builder(iox2.ServiceName.new(f"{link.name} progress"))
+    limited = builder.publish_subscribe(_Progress).max_publishers(link.receivers).max_subscribers(1)
+    return limited.max_nodes(link.receivers + 2).subscriber_max_buffer_size(1).history_size(0).open_or_create()
+
+
+def _teller(link: Link) -> Callable[[int], object]:
+    publisher, reader = _progress(link).publisher_builder().create(), secrets.randbits(64)
+
+    def tell(taken: int) -> None:
+        publisher.send_copy(_Progress(reader, taken))
+
+    return tell
+
+
+class _Readers:
+    """What all of them have said."""
+
+    def __init__(self, link: Link) -> None:
+        self._readers = link.receivers
+        self._receive = _progress(link).subscriber_builder().create().receive
+        self._taken: dict[int, int] = {}
+
+    def wait(self, least: int) -> int:
+        """Until the slowest has taken more than `least`; returns how many it has."""
+        while True:
+            while (sample := self._receive()) is not None:
+                said = sample.payload().contents
+                self._taken[said.reader] = said.taken
+            slowest = min(self._taken.values()) if len(self._taken) == self._readers else 0
+            if slowest > least:
+                return slowest
+            os.sched_yield()
+
+
 def sender(handle: object, link: Link) -> SendEnd:
     iox2: Any = importlib.import_module("iceoryx2")
     retry = iox2.BackpressureStrategy.RetryUntilDelivered
@@ -117,19 +161,20 @@ def sender(handle: object, link: Link) -> SendEnd:
     publisher = builder.backpressure_strategy(retry).create()
     notifier: Any = _events(link).notifier_builder().create() if link.wait == "parked" else None
 
-    send, everybody, count = publisher.send_copy, link.receivers, itertools.count(1)
+    send, room = publisher.send_copy, _buffered(link)
+    wait_for_room = _Readers(link).wait if _may_fill_up(link) else None
+    sent = full_at = 0
 
     def send_to_all(message: Any) -> None:
-        message.number = next(count)
-        while send(message) < everybody:
-            os.sched_yield()
+        nonlocal sent, full_at
+        if sent >= full_at and wait_for_room is not None:
+            full_at = room + wait_for_room(sent - room)
+        send(message)
+        sent += 1
 
     def send_and_notify(message: Any) -> None:
-        send_to_all(message)
+        send(message)
         notifier.notify()
-
-    def prepare(message: bytes) -> Any:
-        return _payload(link.message_bytes).from_buffer_copy(bytes(NUMBER_BYTES) + message)
 
     def close() -> None:
         publisher.delete()
@@ -138,8 +183,8 @@ def sender(handle: object, link: Link) -> SendEnd:
         _forget(link)
 
     return SendEnd(
-        send=send_and_notify if notifier is not None else send if _lossy(link) else send_to_all,
-        prepare=prepare,
+        send=send_and_notify if notifier is not None else send if wait_for_room is None else send_to_all,
+        prepare=_payload(link.message_bytes).from_buffer_copy,
         close=close,
     )
 
@@ -148,29 +193,34 @@ def receiver(handle: object, link: Link) -> ReceiveEnd:
     subscriber = _service(link).subscriber_builder().buffer_size(_buffered(link)).create()
     listener = _events(link).listener_builder().create() if link.wait == "parked" else None
     wait: Callable[[], object] = os.sched_yield if listener is None else listener.blocking_wait
-    receive, size, string_at, number_at = subscriber.receive, link.message_bytes, ctypes.string_at, NUMBER.from_address
+    receive, size, string_at = subscriber.receive, link.message_bytes, ctypes.string_at
     array_at = (ctypes.c_uint8 * size).from_address
-    lossy, last = _lossy(link), 0
+    tell = _teller(link) if _may_fill_up(link) else None
+    taken, half = 0, _buffered(link) // 2
 
-    def next_sample() -> Any:
-        nonlocal last
-        while True:
-            while (sample := receive()) is None:
-                wait()
-            if lossy or (number := number_at(sample.payload_ptr).value) != last:
-                break
-        if not lossy:
-            last = number
-        return sample
+    def took_one() -> None:
+        nonlocal taken
+        taken += 1
+        if taken % half == 0 and tell is not None:
+            tell(taken)
 
     def recv() -> bytes:
-        return string_at(next_sample().payload_ptr + NUMBER_BYTES, size)
+        while (sample := receive()) is None:
+            wait()
+        message = string_at(sample.payload_ptr, size)
+        if tell is not None:
+            sample.delete()
+            took_one()
+        return message
 
     @contextmanager
     def view() -> Iterator[memoryview]:
-        sample = next_sample()
-        yield memoryview(array_at(sample.payload_ptr + NUMBER_BYTES)).cast("B")
+        while (sample := receive()) is None:
+            wait()
+        yield memoryview(array_at(sample.payload_ptr)).cast("B")
         sample.delete()
+        if tell is not None:
+            took_one()
 
     def close() -> None:
         subscriber.delete()
