@@ -243,7 +243,9 @@ class Subscriber(MulticastEnd, Generic[_T]):
             raise
         finally:
             if not self._closed_because:
-                lib.ipcr_subscriber_settle(self._handle, taken, *scratch.behind(taken))
+                status = lib.ipcr_subscriber_settle(self._handle, taken, *scratch.behind(taken))
+                if status not in {_OK, lib.IPCR_CLOSED}:  # closed by what was unpickled, or by another thread
+                    self._raise(status)
         return messages
 
     def _waiting(self, attempt: Callable[[], int], deadline: int) -> int:

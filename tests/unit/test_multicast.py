@@ -226,6 +226,21 @@ class Provoking:
         return _call_it, ()
 
 
+def test_a_batch_is_not_given_back_over_what_was_received_meanwhile(lossless: ipc.Multicast[Any]) -> None:
+    publisher, subscriber = lossless.publisher(), lossless.subscribe()
+    _while_unpickling.append(subscriber.recv)  # as another thread might
+    try:
+        publisher.publish_many([1, Provoking(), 3])
+        publisher.publish(4)
+        assert subscriber.recv_many(1) == [1]
+        with pytest.raises(ipc.BusyError):
+            subscriber.recv_many(2)
+        publisher.publish(5)
+        assert subscriber.recv_many() == [5]
+    finally:
+        _while_unpickling.clear()
+
+
 def test_messages_of_other_topics_before_a_batch_are_passed_over_once(lossless: ipc.Multicast[Any]) -> None:
     publisher, subscriber = lossless.publisher(), lossless.subscribe(topics="a")
     for _ in range(100):  # each would be in the way for ever
