@@ -187,7 +187,7 @@ static void check_works(struct stage *s, struct ipcr_segment *segment, struct ip
     uint32_t by;
     CHECK_IS(subscribe(segment, IPCR_START_OLDEST, &handle), IPCR_OK);
     CHECK_IS(ipcr_publisher_open(segment, 0, &by, &p), IPCR_OK);
-    for (uint64_t n = 0; n < there; n++)
+    for (uint64_t n = load_acquire64(&ipcr_multicast_header(segment)->oldest); n < there; n++)
         hear_one(s, handle, n);
     for (uint64_t n = heard; old != NULL && n < there; n++)
         hear_one(s, old, n);
@@ -272,24 +272,26 @@ static void check_left(struct stage *s)
 }
 
 #define NOBODY_THERE { "no name", 0, NO_NAME }
-#define ORPHANS { "an orphan", 0, ORPHAN }, { "an orphan, with a message", 0, ORPHAN_UNREAD }
-#define ALIVE { "a live multicast", 0, LIVE }, { "a live multicast, with a message", 0, LIVE_UNREAD }
+#define AN_ORPHAN { "an orphan, with a message", 0, ORPHAN_UNREAD }
+#define ALIVE { "a live multicast, with a message", 0, LIVE_UNREAD }
 
-static const struct start anything[] = { NOBODY_THERE, ORPHANS, ALIVE };
-static const struct start something[] = { ORPHANS, ALIVE };
-static const struct start orphans[] = { ORPHANS };
+static const struct start anything[] = { NOBODY_THERE, AN_ORPHAN, ALIVE };
+static const struct start nothing_alive[] = { NOBODY_THERE, AN_ORPHAN };
+static const struct start something[] = { AN_ORPHAN, ALIVE };
+static const struct start to_leave[] = { { "an orphan", 0, ORPHAN }, ALIVE };
+static const struct start orphans[] = { AN_ORPHAN };
 
 #define NAMED .prepare = prepare, .capacity = SMALLEST, .ways = WAYS, .multicast = &shape, .side = IPCR_SENDER
 
 const struct operation multicast_name_operations[] = {
     { .name = "create-multicast", NAMED, STARTS(anything), .operate = create, .observe = observe, .check = check_created },
-    { .name = "create-multicast-by-rename", NAMED, STARTS(anything), .approach = approach_without_nameless_files,
+    { .name = "create-multicast-by-rename", NAMED, STARTS(nothing_alive), .approach = approach_without_nameless_files,
       .operate = create, .observe = observe, .check = check_created },
     { .name = "attach-and-join", NAMED, STARTS(something), .operate = attach_and_join, .observe = observe,
       .check = check_attached },
     { .name = "attach-and-take-publisher", NAMED, STARTS(something), .operate = attach_and_publish, .observe = observe,
       .check = check_attached },
-    { .name = "leave-named-multicast", NAMED, STARTS(something), .approach = approach_in_use, .operate = leave,
+    { .name = "leave-named-multicast", NAMED, STARTS(to_leave), .approach = approach_in_use, .operate = leave,
       .observe = observe, .check = check_left },
     { .name = "unlink-multicast", NAMED, STARTS(orphans), .approach = approach_attached, .operate = unlink_name,
       .check = check_left },

@@ -43,8 +43,7 @@ static const struct ipcr_entry *entry_of(const struct stage *s, uint64_t number)
     return ipcr_entry_at(ipcr_entries(words_of(s)), shape->entries - 1, sequence_of(s, number));
 }
 
-/* Behind the message before this one. */
-static uint64_t position_for(const struct stage *s, uint64_t number)
+uint64_t position_for(const struct stage *s, uint64_t number)
 {
     if (number == 0)
         return 0;
@@ -53,7 +52,7 @@ static uint64_t position_for(const struct stage *s, uint64_t number)
            ipcr_padded(load_relaxed64(&last->length));
 }
 
-static uint64_t end_of(const struct stage *s, uint64_t number, uint64_t position)
+uint64_t end_of(const struct stage *s, uint64_t number, uint64_t position)
 {
     const struct ipcr_topic *topic = topic_of_number(s, number);
     const uint64_t alignment = s->operation->multicast->encoding == IPCR_BYTES ? 8 : IPCR_DATA_ALIGNMENT;
@@ -61,20 +60,22 @@ static uint64_t end_of(const struct stage *s, uint64_t number, uint64_t position
     return ((position + name + alignment - 1) & ~(alignment - 1)) + ipcr_padded(length_of(s, number));
 }
 
-/* From `position` on, when those at `floor` and above stay. */
-static bool fits(const struct stage *s, uint64_t number, uint64_t position, uint64_t floor)
+/* From `position` on, when those at `floor` and above stay, of which the first stands at `from`. */
+static bool fits(const struct stage *s, uint64_t number, uint64_t position, uint64_t floor, uint64_t from)
 {
     const struct multicast_shape *shape = s->operation->multicast;
     const uint64_t kept = number + 1 - floor, most = shape->options.max_lag;
-    if (kept > shape->entries || (most != 0 && kept > most))
-        return false;
-    const uint64_t from = floor == number ? position : load_relaxed64(&entry_of(s, floor)->position);
-    return end_of(s, number, position) - from <= s->operation->capacity;
+    return kept <= shape->entries && (most == 0 || kept <= most) && end_of(s, number, position) - from <= s->operation->capacity;
+}
+
+static uint64_t position_of_kept(const struct stage *s, uint64_t published, uint64_t floor)
+{
+    return floor == published ? position_for(s, published) : load_relaxed64(&entry_of(s, floor)->position);
 }
 
 bool would_fit(struct stage *s, uint64_t published, uint64_t floor)
 {
-    return fits(s, published, position_for(s, published), floor);
+    return fits(s, published, position_for(s, published), floor, position_of_kept(s, published, floor));
 }
 
 uint64_t room_for(struct stage *s, uint64_t most)
@@ -92,7 +93,8 @@ uint64_t room_for(struct stage *s, uint64_t most)
     }
     if (floor < number_of(s, load_acquire64(&h->oldest))) /* what was announced must come first */
         return is_lossy(s) || floor == published ? most : 0;
-    for (; count < most && (is_lossy(s) || evicts(s) || fits(s, published + count, position, floor)); count++)
+    const uint64_t from = position_of_kept(s, published, floor);
+    for (; count < most && (is_lossy(s) || evicts(s) || fits(s, published + count, position, floor, from)); count++)
         position = end_of(s, published + count, position);
     return count;
 }
@@ -152,7 +154,7 @@ void listens_on(struct stage *s, struct ipcr_subscriber *handle)
     struct broadcast *b = s->broadcast;
     CHECK(b->count < MOST_LISTENERS);
     b->listeners[b->count++] = (struct listener){ .handle = handle, .heard = number_of(s, handle->next),
-                                                  .received = handle->received };
+                                                  .received = handle->received, .lost = handle->lost };
     if (handle->cursor != NULL)
         lives_on(s, &handle->hold, IPCR_LOCK_SUBSCRIBER(handle->number), true);
 }
@@ -160,11 +162,13 @@ void listens_on(struct stage *s, struct ipcr_subscriber *handle)
 void hears(struct stage *s, struct ipcr_subscriber *handle, uint64_t count)
 {
     static char message[HAND_BYTES];
-    while (count-- > 0) {
-        const uint64_t number = number_of(s, handle->next);
-        CHECK_IS(LENGTH_OF(ipcr_subscriber_copy(handle, message, sizeof message)), length_of(s, number));
+    for (; count > 0 && number_of(s, handle->next) != s->broadcast->published; count--) {
+        const int64_t result = ipcr_subscriber_copy(handle, message, sizeof message);
+        const uint64_t number = number_of(s, ipcr_subscriber_last_sequence(handle));
+        CHECK_IS(LENGTH_OF(result), length_of(s, number));
         CHECK(is_stamped((const uint8_t *)message, length_of(s, number), number));
     }
+    CHECK(count == 0 || is_lossy(s)); /* some may have been lost, where it publishes ahead of need */
 }
 
 /* As joining.c does: numbers whose last user has left or was evicted first, then those of the dead. */

@@ -59,17 +59,15 @@ static int64_t publish_many(struct stage *s)
     return rc == IPCR_FULL ? 0 : rc;
 }
 
-/* Two pieces without a gap between them: the second begins in the middle of a word. */
 static int64_t publish_pieces(struct stage *s)
 {
-    const uint64_t length = length_of(s, s->next), first = length < 21 ? length : 21;
+    const uint64_t length = length_of(s, s->next), first = IPCR_DATA_ALIGNMENT;
     pieces[0] = (struct ipcr_piece){ .data = (const char *)message, .length = first };
     pieces[1] = (struct ipcr_piece){ .data = (const char *)message + first, .length = length - first };
     return was_published(s, s->next, ipcr_publish(mine, topic_of_number(s, s->next), pieces, 2,
                                                   IPCR_INFO(0, s->operation->multicast->encoding)));
 }
 
-/* More room than it takes in the end. */
 static int64_t claim(struct stage *s)
 {
     const int rc = ipcr_publisher_claim(mine, topic_of_number(s, s->next), length_of(s, s->next));
@@ -151,6 +149,14 @@ static void will_publish(struct stage *s, uint64_t most)
 }
 
 static void plan_one(struct stage *s) { will_publish(s, 1); }
+
+/* Two pieces without a gap between them, as each begins at a multiple of the alignment. */
+static void plan_pieces(struct stage *s)
+{
+    s->lengths[s->next] = IPCR_DATA_ALIGNMENT + 21;
+    plan_one(s);
+}
+
 static void plan_row(struct stage *s) { will_publish(s, IN_A_ROW); }
 
 static void plan_role(struct stage *s) { s->broadcast->takes_role = true; }
@@ -305,9 +311,9 @@ const struct operation publishing_operations[] = {
       .operate = publish_each },
     { .name = "publish-many", PUBLISHER, STARTS(few_starts), .multicast = &aligned_many, .plan = plan_row,
       .operate = publish_many },
-    { .name = "publish-pieces", PUBLISHER, STARTS(few_starts), .multicast = &with_topics, .plan = plan_one,
+    { .name = "publish-pieces", PUBLISHER, STARTS(few_starts), .multicast = &with_topics, .plan = plan_pieces,
       .operate = publish_pieces },
-    { .name = "publish-aligned", PUBLISHER, STARTS(few_starts), .multicast = &aligned, .plan = plan_one,
+    { .name = "publish-aligned", PUBLISHER, STARTS(few_starts), .multicast = &aligned, .plan = plan_pieces,
       .operate = publish_pieces },
     { .name = "publish-to-sleepers", .side = IPCR_SENDER, .capacity = SMALLEST, .ways = WAYS_OF_MULTICASTS,
       .prepare = prepare_multicast, .observe = observe_publisher, .check = check_publishing, STARTS(few_starts),

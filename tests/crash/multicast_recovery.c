@@ -27,6 +27,7 @@ struct world {
     struct ipcr_publisher *publisher;
     struct hearer hearers[MOST_THERE];
     uint32_t count;
+    uint32_t locked; /* numbers that were given back here, and are still locked: this process stands for another (recovery.c) */
     uint64_t published;
     bool closed;
 };
@@ -92,7 +93,7 @@ static void goes(struct world *w)
 static void joiners_come(struct world *w)
 {
     struct ipcr_subscriber *one_more;
-    uint32_t taken = 0;
+    uint32_t taken = w->locked;
     for (uint32_t i = 0; i < w->count; i++)
         taken += !w->hearers[i].observer;
     const uint32_t before = w->count, seats = IPCR_MOST_SUBSCRIBERS - taken;
@@ -152,7 +153,11 @@ static void begins_anew(struct world *w, struct hearer *h)
 {
     CHECK_IS(receive(w, h), IPCR_LAGGED_OUT);
     CHECK_IS(receive(w, h), IPCR_LAGGED_OUT);
+    const uint32_t number = h->it.handle->number;
+    bool held;
     ipcr_subscriber_free(h->it.handle);
+    CHECK_IS(ipcr_probe(w->s->segment->fd, w->s->segment->id, IPCR_LOCK_SUBSCRIBER(number), &held), IPCR_OK);
+    w->locked += held;
     CHECK_IS(subscribe(w, IPCR_START_OLDEST, false, &h->it.handle), IPCR_OK);
     h->it.heard = oldest_now(w);
     if (h->of_stage >= 0)

@@ -197,13 +197,7 @@ static struct ipcr_entry *next_entry(struct stage *s)
     return ipcr_entry_at(ipcr_entries(words_of(s)), entries_of(s) - 1, sequence_of(s, s->broadcast->published));
 }
 
-static uint64_t position_now(struct stage *s)
-{
-    const struct ipcr_entry *last = ipcr_entry_at(ipcr_entries(words_of(s)), entries_of(s) - 1,
-                                                  sequence_of(s, s->broadcast->published) - 1);
-    return load_relaxed64(&last->position) + ipcr_padded(load_relaxed32(&last->topic_length)) +
-           ipcr_padded(load_relaxed64(&last->length));
-}
+static uint64_t position_now(struct stage *s) { return position_for(s, s->broadcast->published); }
 
 /* Somebody joined in between, and is below it. */
 static void announced(struct stage *s)
@@ -250,7 +244,9 @@ static void dead_all_read(struct stage *s)
 static struct past ends_in(struct stage *s, uint64_t bytes)
 {
     const struct past it = past(s);
-    s->lengths[s->broadcast->published] = (s->segment->capacity - bytes - position_now(s)) & (s->segment->capacity - 1);
+    uint64_t *length = &s->lengths[s->broadcast->published];
+    *length = 0;
+    *length = (s->segment->capacity - bytes - end_of(s, s->broadcast->published, position_now(s))) & (s->segment->capacity - 1);
     publishes(s, it.p, 1);
     hears(s, it.a, 1);
     CHECK_IS((position_now(s) + bytes) & (s->segment->capacity - 1), 0);

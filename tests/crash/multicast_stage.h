@@ -115,6 +115,10 @@ uint64_t info_of_number(const struct stage *s, uint64_t number);
 /* Publish the next message, of this number; what the core says. */
 int64_t publish_number(struct stage *s, struct ipcr_publisher *p, uint64_t number);
 
+/* Behind the message before this one, by the words; and where this one would end, if it began there. */
+uint64_t position_for(const struct stage *s, uint64_t number);
+uint64_t end_of(const struct stage *s, uint64_t number, uint64_t position);
+
 /* Would one more message fit behind `published`, if everybody had read those below `floor`?  By the words. */
 bool would_fit(struct stage *s, uint64_t published, uint64_t floor);
 /* How many of `most` messages fit, as subscribers stand who are there, dead or alive; for plans. */

@@ -383,14 +383,6 @@ const struct operation subscribing_operations[] = {
     { .name = "hear-many-settle-some", WITHOUT_LOSS, STARTS(full_starts), .plan = plan_some, .operate = batch_some },
     { .name = "hear-odd", SUBSCRIBER, .multicast = &with_topics, .check = check_receiving_odd, STARTS(full_starts),
       .plan = plan_odd, .approach = approach_for_odd, .operate = copy_one },
-    { .name = "hear-lapped", SUBSCRIBER, .multicast = &lossy, .check = check_receiving_lossy, STARTS(moments),
-      .plan = plan_one, .approach = approach, .operate = copy_one, .meanwhile = lap_meanwhile },
-    { .name = "hear-latest", SUBSCRIBER, .multicast = &lossy, .check = check_receiving_lossy, STARTS(moments),
-      .plan = plan_one, .approach = approach_for_latest, .operate = copy_one, .meanwhile = lap_meanwhile },
-    { .name = "hear-evicted", SUBSCRIBER, .multicast = &evicting, .check = check_receiving_evictable, STARTS(moments),
-      .plan = plan_one, .approach = approach, .operate = copy_one, .meanwhile = evict_meanwhile },
-    { .name = "observe-lapped", SUBSCRIBER, .multicast = &waits, .check = check_observing, STARTS(moments),
-      .plan = plan_observer, .approach = approach_as_observer, .operate = observe_one, .meanwhile = evict_meanwhile },
     { .name = "wait-to-hear", SUBSCRIBER, .multicast = &waits, .check = check_waiting, STARTS(waiting_starts),
       .plan = plan_waiting, .approach = approach_with_nothing_left, .operate = wait_for_message },
     { .name = "look-for-publisher", SUBSCRIBER, .multicast = &waits, .check = check_waiting, STARTS(waiting_starts),
@@ -399,5 +391,18 @@ const struct operation subscribing_operations[] = {
       .plan = plan_none, .approach = approach, .operate = leave },
     { .name = "leave-in-the-way", SUBSCRIBER, .multicast = &waits, .check = check_leaving, STARTS(full_starts),
       .plan = plan_none, .approach = approach_in_the_way, .operate = leave },
+    { .name = NULL },
+};
+
+/* Those beside which somebody lives and acts: between two instructions, not at system calls. */
+const struct operation subscribing_beside_operations[] = {
+    { .name = "hear-lapped", SUBSCRIBER, .multicast = &lossy, .check = check_receiving_lossy, STARTS(moments),
+      .plan = plan_one, .approach = approach, .operate = copy_one, .meanwhile = lap_meanwhile },
+    { .name = "hear-latest", SUBSCRIBER, .multicast = &lossy, .check = check_receiving_lossy, STARTS(moments),
+      .plan = plan_one, .approach = approach_for_latest, .operate = copy_one, .meanwhile = lap_meanwhile },
+    { .name = "hear-evicted", SUBSCRIBER, .multicast = &evicting, .check = check_receiving_evictable, STARTS(moments),
+      .plan = plan_one, .approach = approach, .operate = copy_one, .meanwhile = evict_meanwhile },
+    { .name = "observe-lapped", SUBSCRIBER, .multicast = &waits, .check = check_observing, STARTS(moments),
+      .plan = plan_observer, .approach = approach_as_observer, .operate = observe_one, .meanwhile = evict_meanwhile },
     { .name = NULL },
 };

@@ -12,7 +12,8 @@ const struct operation *const all_rooms[] = { sending_operations, receiving_oper
                                               end_operations, name_operations, putting_operations,
                                               taking_operations, lease_operations, repair_operations,
                                               queue_name_operations, publishing_operations,
-                                              subscribing_operations, joining_operations,
+                                              subscribing_operations, subscribing_beside_operations,
+                                              joining_operations, joining_beside_operations,
                                               multicast_name_operations, NULL };
 const struct operation *const rooms_with_system_calls[] = { end_operations,    name_operations,  putting_operations,
                                                              taking_operations, lease_operations, repair_operations,
