@@ -69,6 +69,8 @@ CORRECT = [
     Search("multicast", OBSERVED),
     Search("multicast", ("LOSSY",)),
     Search("multicast", TWO_SUBSCRIBE),
+    Search("multicast", (*ASYMMETRIC, "DEATHS=1")),
+    Search("multicast", (*ASYMMETRIC, "SUBSCRIBERS=2", "MESSAGES=2")),
 ]
 BROKEN = [
     *(Search("wake", (), number) for number in (1, 2, 3, 5)),
@@ -83,6 +85,7 @@ BROKEN = [
     *(Search("multicast", ("EVICT",), number) for number in (8, 15)),
     *(Search("multicast", ("LOSSY",), number) for number in (8, 9, 10)),
     *(Search("multicast", TWO_SUBSCRIBE, number) for number in (16, 19)),
+    *(Search("multicast", ASYMMETRIC, number) for number in (23, 24, 25)),
     Search("multicast", OBSERVED, 8),
 ]
 DEEP = [
