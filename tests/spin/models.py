@@ -51,7 +51,7 @@ class Found:
 
 ASYMMETRIC = ("ASYMMETRIC",)
 ONE_EXPIRES = ("EXPIRY=1", "DEATHS=0")
-TWO_SUBSCRIBE = ("SUBSCRIBERS=2", "MESSAGES=3")
+TWO_SUBSCRIBE = ("SUBSCRIBERS=2", "MESSAGES=3", "STAY")
 OBSERVED = ("OBSERVERS=1", "MESSAGES=3")
 
 CORRECT = [
@@ -96,6 +96,7 @@ DEEP = [
     Search("gates", ("ALL=2", "SHUT")),
     Search("leases"),
     Search("leases", ("EXPIRY=1", "DEATHS=1")),
+    Search("multicast", ("SUBSCRIBERS=2", "MESSAGES=3")),
     Search("multicast", ("DEATHS=2", "MESSAGES=5")),
     Search("multicast", ("EVICT", "DEATHS=2", "MESSAGES=5", "STOPS=2")),
     Search("multicast", ("LOSSY", "SUBSCRIBERS=2")),

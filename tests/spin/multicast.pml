@@ -24,6 +24,7 @@
  *   OBSERVERS    so many beside them
  *   DEATHS       so many in all; another one comes, with the dead one's number, or none does
  *   EVICT        laggards are evicted alive
+ *   STAY         nobody leaves before the last message
  *   LOSSY        nobody is waited for
  *   ASYMMETRIC   after a message, and after a step of a subscriber, nobody fences.  Whoever goes to sleep runs membarrier,
  *                whose hole is always open here, so that it does nothing; the first sleep ends by itself, but not before the
@@ -521,7 +522,11 @@ reading:
         store(id, NEXT(id), next);
         tell_publisher()
 #endif
+#ifdef STAY
+    :: next == MESSAGES -> break
+#else
     :: true -> break
+#endif
     od;
     may_die;
     atomic {
