@@ -92,7 +92,9 @@ def _check_between(facts: Facts, published: _Published, process: int, before: Ta
     if behind < first:
         return  # out of order: said elsewhere
     _compare(facts, process, *published.between(first, behind), after)
-    if before.item.sequence >= 0 and after.item.sequence - before.item.sequence - 1 != after.item.gap:
+    if min(before.item.sequence, after.item.sequence) >= 0 and (
+        after.item.sequence - before.item.sequence - 1 != after.item.gap
+    ):
         facts.report.refuse(
             Fault.WRONG_GAP,
             f"process {process} was told of {after.item.gap} lost between numbers {before.item.sequence} and "

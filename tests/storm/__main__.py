@@ -1,13 +1,13 @@
-"""`python -m tests.storm --kills 500`: the kill storm, and its figures; `--of queues`: that of queues."""
+"""`python -m tests.storm --kills 500`: the kill storm, and its figures; `--of queues` (or multicasts): that of queues."""
 
 from __future__ import annotations
 
 import argparse
 import os
 
-from tests.storm.storm import CHANNELS, HASTE, LEISURE, QUEUES, storm
+from tests.storm.storm import CHANNELS, HASTE, LEISURE, OF_A_MULTICAST, QUEUES, storm
 
-KINDS = {"channels": CHANNELS, "queues": QUEUES, "all": CHANNELS + QUEUES}
+KINDS = {"channels": CHANNELS, "queues": QUEUES, "multicasts": OF_A_MULTICAST, "all": CHANNELS + QUEUES + OF_A_MULTICAST}
 
 
 def main() -> None:

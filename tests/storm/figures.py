@@ -12,10 +12,11 @@ from tests.history.rules import Report
 from tests.process.support import DEATH_NOTICED_SECONDS
 from tests.storm.holdings import Holdings, check_flat, check_resident
 
-__all__ = ["OF_CHANNELS", "OF_QUEUES", "Figures", "Outcome", "recoveries"]
+__all__ = ["OF_CHANNELS", "OF_MULTICASTS", "OF_QUEUES", "Figures", "Outcome", "recoveries"]
 
 OF_CHANNELS: Final = ("survivor", "successor", "survivor that was left alone")
 OF_QUEUES: Final = ("survivor", "successor", "message in a dead consumer's hands")
+OF_MULTICASTS: Final = ("survivor", "successor")
 
 PROMISED_MS: Final = 200  # asserted at five times: see DEATH_NOTICED_SECONDS
 

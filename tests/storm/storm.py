@@ -1,6 +1,6 @@
 """The kill storm: round after round, until so many were killed or so much time has passed.
 
-Every round is another channel, ring or queue.  In one round of three all may be killed, in the others all but one, who
+Every round is another channel, ring, queue or multicast.  In one round of three all may be killed, in the others all but one, who
 sends or receives, and has survived all rounds before.
 """
 
@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Final
 
 import ipc
-from tests.storm.figures import OF_CHANNELS, OF_QUEUES, Figures
+from tests.storm.figures import OF_CHANNELS, OF_MULTICASTS, OF_QUEUES, Figures
 from tests.storm.holdings import holdings_of
+from tests.storm.multicast_kinds import MULTICASTS
+from tests.storm.multicast_roles import play_at_a_multicast
+from tests.storm.multicast_rounds import MulticastRound, fight_over_a_multicast
 from tests.storm.queue_kinds import KINDS
 from tests.storm.queue_roles import play_at_a_queue
 from tests.storm.queue_rounds import QueueRound, fight_over_a_queue
@@ -26,9 +29,10 @@ from tests.storm.roles import Paces, Part, play
 from tests.storm.rounds import CHANNELS, ROLES, Round, fight
 from tests.storm.veterans import Veteran
 
-__all__ = ["CHANNELS", "HASTE", "LEISURE", "QUEUES", "storm"]
+__all__ = ["CHANNELS", "HASTE", "LEISURE", "OF_A_MULTICAST", "QUEUES", "storm"]
 
 QUEUES: Final = tuple(KINDS)
+OF_A_MULTICAST: Final = tuple(MULTICASTS)
 
 HASTE: Final = (0.0, 0.0, 0.0, 0.0005)
 LEISURE: Final = (0.0002, 0.0005, 0.001)  # so that the logs of a long round can still be judged
@@ -48,14 +52,19 @@ def storm(
 
     Args:
       name: what the names of all segments begin with.
-      kinds: of which structures: some of CHANNELS and QUEUES, in turn.
+      kinds: of which structures: some of CHANNELS, QUEUES and OF_A_MULTICAST, in turn.
       kills: how many at least.
       seconds: how long at least.
       per_round: kills in a round.
       pause: the longest time between two kills.
       paces: of which each process takes one, seconds between two of its calls.
     """
-    measured = OF_CHANNELS * (not set(kinds).isdisjoint(CHANNELS)) + OF_QUEUES * (not set(kinds).isdisjoint(QUEUES))
+    measured = [
+        each
+        for structures, figures_of in ((CHANNELS, OF_CHANNELS), (QUEUES, OF_QUEUES), (OF_A_MULTICAST, OF_MULTICASTS))
+        if not set(kinds).isdisjoint(structures)
+        for each in figures_of
+    ]
     figures = Figures(measured=tuple(dict.fromkeys(measured)))
     begun = time.monotonic()
     with ExitStack() as stack:
@@ -67,7 +76,7 @@ def storm(
                 break
             with tempfile.TemporaryDirectory() as directory:
                 processes += 1
-                round_ = (QueueRound if kind in QUEUES else Round)(
+                round_ = _round_of(kind)(
                     kind,
                     f"{name}-{number}",
                     Path(directory),
@@ -79,6 +88,8 @@ def storm(
                 )
                 if isinstance(round_, QueueRound):
                     processes = fight_over_a_queue(round_, per_round, pause)
+                elif isinstance(round_, MulticastRound):
+                    processes = fight_over_a_multicast(round_, per_round, pause)
                 else:
                     processes = fight(round_, per_round, pause)
             figures.holdings.setdefault("director", []).append(holdings_of())
@@ -89,6 +100,10 @@ def storm(
     assert not left, f"left in shared memory: {left}"
     figures.seconds = time.monotonic() - begun
     return figures
+
+
+def _round_of(kind: str) -> type[Round]:
+    return QueueRound if kind in QUEUES else MulticastRound if kind in MULTICASTS else Round
 
 
 def _rounds(kinds: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -110,7 +125,7 @@ def _veteran(over: memoryview) -> Iterator[Veteran]:
 
 
 def _play(part: Part) -> None:
-    (play_at_a_queue if part.kind in QUEUES else play)(part)
+    (play_at_a_queue if part.kind in QUEUES else play_at_a_multicast if part.kind in MULTICASTS else play)(part)
 
 
 @contextmanager
