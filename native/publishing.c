@@ -10,6 +10,8 @@ enum {
     ANNOUNCED_AT_ONCE = 64,
 };
 
+#define LAST_NUMBER (UINT64_C(1) << 62) /* no publisher comes so far, and a number of 64 bits would be taken for a status */
+
 uint32_t ipcr_topic_number(const char *name, uint64_t length)
 {
     uint32_t hash = UINT32_C(0x811c9dc5); /* FNV-1a */
@@ -17,9 +19,6 @@ uint32_t ipcr_topic_number(const char *name, uint64_t length)
         hash = (hash ^ (uint8_t)name[i]) * UINT32_C(0x01000193);
     return hash == 0 ? 1 : hash;
 }
-
-/* No multicast comes so far.  A publisher that believed it would return numbers that are negative, as statuses are. */
-#define MOST_MESSAGES (UINT64_C(1) << 52)
 
 static int checked(struct ipcr_publisher *p, int rc)
 {
@@ -43,7 +42,7 @@ static int go_on(struct ipcr_publisher *p)
 {
     p->next = load_acquire64(&p->header->published);
     p->announced = load_acquire64(&p->header->oldest);
-    if (p->next - p->announced > p->mask + 1 || p->next - p->segment->start_position > MOST_MESSAGES)
+    if (p->next > LAST_NUMBER || p->next - p->announced > p->mask + 1)
         return IPCR_CORRUPT;
     if (p->next != p->segment->start_position) {
         const struct ipcr_entry *last = ipcr_entry_at(p->entries, p->mask, p->next - 1);

@@ -1,4 +1,4 @@
-/* operations.h - what is made to fail: each operation of the core that makes system calls; see operations.c. */
+/* operations.h - what is made to fail: each operation of the core that makes system calls; see operations.c and multicasts.c. */
 #ifndef IPCR_TESTS_OPERATIONS_H
 #define IPCR_TESTS_OPERATIONS_H
 
@@ -19,6 +19,8 @@ struct operation {
 
 extern const struct operation operations[];
 extern const int operations_count;
+extern const struct operation multicast_operations[];
+extern const int multicast_operations_count;
 
 void operations_begin(const char *dir); /* where the segments live */
 

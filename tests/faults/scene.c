@@ -58,14 +58,14 @@ int create_in(const char *where, struct ipcr_segment **out)
     return rc;
 }
 
-int attach_to(struct ipcr_segment **out)
+int attach_as(uint32_t kind, struct ipcr_segment **out)
 {
     for (int i = 0; i < TRIES; i++) {
         int fd;
         int rc = ipcr_os_open(dir, NAME, &fd);
         if (rc != IPCR_OK)
             return rc == IPCR_FROM_ERRNO(ENOENT) ? IPCR_NOT_FOUND : rc;
-        rc = ipcr_segment_attach(fd, dir, NAME, IPCR_KIND_RING, false, out);
+        rc = ipcr_segment_attach(fd, dir, NAME, kind, false, out);
         if (rc != IPCR_OK)
             ipcr_os_close(fd);
         if (rc != IPCR_AGAIN)
@@ -73,6 +73,8 @@ int attach_to(struct ipcr_segment **out)
     }
     return IPCR_NAME_BUSY;
 }
+
+int attach_to(struct ipcr_segment **out) { return attach_as(IPCR_KIND_RING, out); }
 
 void make(void) { CHECK_IS(create_in(dir, &segment), IPCR_OK); }
 void unmake(void) { release(&segment); }

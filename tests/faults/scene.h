@@ -25,7 +25,8 @@ void message_through(struct ipcr_segment *in, struct ipcr_segment *out);
 
 int create_in(const char *where, struct ipcr_segment **out);
 /* As the binding does: open, attach, and anew when it was being replaced. */
-int attach_to(struct ipcr_segment **out);
+int attach_as(uint32_t kind, struct ipcr_segment **out);
+int attach_to(struct ipcr_segment **out); /* a ring */
 
 /* `segment`, named, alone and with both ends in use; and away with them, as by a normal end. */
 void make(void);

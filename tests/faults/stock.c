@@ -41,7 +41,8 @@ static unsigned probe_all(const char *dir, const char *name)
 {
     const int64_t bytes[] = { IPCR_LOCK_PRESENCE,         IPCR_LOCK_NAME,
                               IPCR_LOCK_ROLE(IPCR_SENDER),  IPCR_LOCK_ROLE(IPCR_RECEIVER),
-                              IPCR_LOCK_CLAIM(IPCR_SENDER), IPCR_LOCK_CLAIM(IPCR_RECEIVER) };
+                              IPCR_LOCK_CLAIM(IPCR_SENDER), IPCR_LOCK_CLAIM(IPCR_RECEIVER),
+                              IPCR_LOCK_SUBSCRIBER(0),      IPCR_LOCK_SUBSCRIBER(1) };
     unsigned held = 0;
     int fd;
     CHECK_IS(ipcr_os_open(dir, name, &fd), IPCR_OK);

@@ -71,6 +71,7 @@ static const struct {
     { "lock", EAGAIN, "orphan" },       /* somebody else is at the name: tried again */
     { "lock", EAGAIN, "unlink" },
     { "lock", EAGAIN, "O_TMPFILE" },
+    { "lock", EAGAIN, "subscribe" },    /* the number is somebody else's: the next one */
     { NULL, 0, "close" },               /* what it can't remove is an orphan */
     { NULL, 0, "fork" },                /* the child has no claim until it uses the end */
 };
@@ -274,9 +275,11 @@ int main(int argc, char **argv)
     CHECK(mkdtemp(dir) != NULL);
     check_tidy = remove_dir;
     operations_begin(dir);
-    for (int i = 0; i < operations_count; i++)
-        if (argc < 2 || strstr(operations[i].name, argv[1]) != NULL)
-            try_all(&operations[i], argc > 2 ? argv[2] : NULL, &all);
+    for (int i = 0; i < operations_count + multicast_operations_count; i++) {
+        const struct operation *op = i < operations_count ? &operations[i] : &multicast_operations[i - operations_count];
+        if (argc < 2 || strstr(op->name, argv[1]) != NULL)
+            try_all(op, argc > 2 ? argv[2] : NULL, &all);
+    }
     if (argc < 2)
         try_lifeline(&all);
     remove_dir();

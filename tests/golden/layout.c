@@ -1,7 +1,7 @@
 /* layout.c - prints where every word of the format stands, for one compiler and one machine.  layout_1.txt has what all
  * of them must print.
  */
-#include "format.h"
+#include "multicast_format.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -52,6 +52,40 @@ int main(void)
     SIZE(ipcr_record);
     AT(ipcr_record, length);
     AT(ipcr_record, info);
+    SIZE(ipcr_entry);
+    AT(ipcr_entry, sequence);
+    AT(ipcr_entry, position);
+    AT(ipcr_entry, length);
+    AT(ipcr_entry, info);
+    AT(ipcr_entry, bytes);
+    AT(ipcr_entry, topic_length);
+    SIZE(ipcr_cursor);
+    AT(ipcr_cursor, state);
+    AT(ipcr_cursor, pid);
+    AT(ipcr_cursor, next);
+    AT(ipcr_cursor, received);
+    AT(ipcr_cursor, lost);
+    SIZE(ipcr_multicast_options);
+    AT(ipcr_multicast_options, policy);
+    AT(ipcr_multicast_options, on_laggard);
+    AT(ipcr_multicast_options, max_lag);
+    SIZE(ipcr_multicast_header);
+    AT(ipcr_multicast_header, options);
+    AT(ipcr_multicast_header, published);
+    AT(ipcr_multicast_header, oldest);
+    AT(ipcr_multicast_header, readers_parked);
+    AT(ipcr_multicast_header, publisher_state);
+    AT(ipcr_multicast_header, publisher_pid);
+    AT(ipcr_multicast_header, room_parked);
+    AT(ipcr_multicast_header, blocked_by);
+    AT(ipcr_multicast_header, subscribers_high);
+    AT(ipcr_multicast_header, wake_at);
+    AT(ipcr_multicast_header, parked_ns);
+    AT(ipcr_multicast_header, evicted);
+    AT(ipcr_multicast_header, cursor);
+    printf("multicast hash %016" PRIx64 ", lock bytes %" PRId64 " %" PRId64 ", 32 entries in pages of 4096: %" PRIu64 "\n",
+           ipcr_multicast_layout_hash(), IPCR_LOCK_PUBLISHER, IPCR_LOCK_SUBSCRIBER(0),
+           ipcr_multicast_header_bytes(32, 4096));
     printf("magic %016" PRIx64 ", version %u, hash %016" PRIx64 "\n", IPCR_MAGIC, IPCR_FORMAT_VERSION,
            ipcr_layout_hash());
     printf("lock bytes %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 "\n", IPCR_LOCK_PRESENCE,

@@ -1,6 +1,6 @@
 """The format of shared memory: what a release wrote all later ones read or refuse; all compilers lay it out alike.
 
-The golden segment of a version is written once, by make.py, and never again.  A change of the format is a new version
+The golden segments of a version are written once, by make.py, and never again.  A change of the format is a new version
 with a new file; a change that breaks these tests and raises no version is a mistake.
 """
 
@@ -22,6 +22,7 @@ from tests.golden import make
 
 HERE = Path(__file__).parent
 NATIVE = HERE.parents[1] / "native"
+GOLDEN_MULTICAST = HERE / f"multicast_{lib.IPCR_FORMAT_VERSION}.hex"
 GOLDEN = HERE / f"format_{lib.IPCR_FORMAT_VERSION}.hex"
 LAYOUT = HERE / f"layout_{lib.IPCR_FORMAT_VERSION}.txt"
 
@@ -32,9 +33,19 @@ VERSION, BYTE_ORDER, LAYOUT_HASH, FLAGS, MAGIC = (8, 4), (12, 4), (16, 8), (28, 
 
 @pytest.fixture
 def golden(ipc_dir: Path) -> Path:
-    """The segment as a file under its name."""
-    path = ipc_dir / make.NAME
-    path.write_bytes(make.from_hex(GOLDEN.read_text(encoding="ascii")))
+    """The channel's segment as a file under its name."""
+    return placed(ipc_dir, GOLDEN)
+
+
+@pytest.fixture
+def golden_multicast(ipc_dir: Path) -> Path:
+    """The same of the multicast's."""
+    return placed(ipc_dir, GOLDEN_MULTICAST)
+
+
+def placed(directory: Path, golden: Path) -> Path:
+    path = directory / make.NAME
+    path.write_bytes(make.from_hex(golden.read_text(encoding="ascii")))
     path.chmod(0o600)
     return path
 
@@ -83,9 +94,50 @@ def test_the_golden_segment_can_be_viewed_and_taken_in_a_batch(golden: Path) -> 
     assert not golden.exists()
 
 
+KEPT = make.ENTRIES  # all of the index
+FIRST_KEPT = make.FIRST + make.FILLING + len(make.TOPICS) - KEPT
+
+
 @pages
-def test_this_library_writes_the_golden_segment_byte_for_byte() -> None:
-    written, golden = bytearray(make.content()), bytearray(make.from_hex(GOLDEN.read_text(encoding="ascii")))
+def test_the_golden_multicast_opens_and_has_its_messages_topics_and_numbers(golden_multicast: Path) -> None:
+    stats = ipc.stats(make.NAME)
+    assert isinstance(stats, ipc.MulticastStats)
+    assert (stats.sent, stats.oldest, stats.policy) == (
+        make.FILLING + len(make.TOPICS),
+        FIRST_KEPT - make.FIRST,
+        "lossless",
+    )
+    assert [(user.state, user.alive) for user in stats.participants][:1] == [("closed", False)]
+    assert [(one.alive, one.sequence + make.FIRST, one.received) for one in stats.subscribers] == [
+        (False, make.FIRST + make.FILLING - 2 + make.READ, make.READ)
+    ]
+    with ipc.Multicast[Any].attach(make.NAME) as multicast:
+        with multicast.subscribe(start="oldest") as subscriber, multicast.subscribe(make.FIRST + make.FILLING) as late:
+            fillings = [subscriber.recv_envelope() for _ in range(KEPT - len(make.TOPICS))]
+            assert [one.sequence for one in fillings] == list(range(FIRST_KEPT, make.FIRST + make.FILLING))
+            for reader in (subscriber, late):
+                for n, (message, topic) in enumerate(make.TOPICS):
+                    envelope = reader.recv_envelope()
+                    assert same(envelope.message, message)
+                    assert (envelope.topic, envelope.sequence, envelope.lost) == (
+                        topic,
+                        make.FIRST + make.FILLING + n,
+                        0,
+                    )
+                with pytest.raises(ipc.EndOfChannel):
+                    reader.recv()
+        wanted = multicast.subscribe(start="oldest", topics=["macallums"])  # which has a namesake by number
+        assert same(wanted.recv(), make.TOPICS[2][0])
+        with multicast.publisher() as publisher:  # goes on where the one of then ended
+            assert publisher.publish(b"now", topic="macallums") == make.FIRST + make.FILLING + len(make.TOPICS)
+            assert wanted.recv() == b"now"
+
+
+@pages
+@pytest.mark.parametrize("which", ["channel", "multicast"])
+def test_this_library_writes_the_golden_segments_byte_for_byte(which: str) -> None:
+    file, content = (GOLDEN, make.content) if which == "channel" else (GOLDEN_MULTICAST, make.content_of_multicast)
+    written, golden = bytearray(content()), bytearray(make.from_hex(file.read_text(encoding="ascii")))
     for data in (written, golden):  # whether membarrier works is the machine's matter
         data[FLAGS[0]] &= ~1
     assert written == golden
@@ -108,13 +160,15 @@ REFUSED: dict[str, tuple[tuple[int, int], Callable[[bytes], bytes], type[ipc.Ipc
 }
 
 
+@pytest.mark.parametrize("file", [GOLDEN, GOLDEN_MULTICAST], ids=["channel", "multicast"])
 @pytest.mark.parametrize("what", REFUSED)
-def test_another_format_is_refused_by_whoever_looks_and_left_as_it_is(what: str, golden: Path) -> None:
+def test_another_format_is_refused_by_whoever_looks_and_left_as_it_is(what: str, file: Path, ipc_dir: Path) -> None:
+    golden = placed(ipc_dir, file)
     (offset, size), change, expected = REFUSED[what]
     data = bytearray(golden.read_bytes())
     data[offset : offset + size] = change(bytes(data[offset : offset + size]))
     golden.write_bytes(data)
-    for look in (ipc.Receiver.attach, ipc.Sender.attach, ipc.Ring.attach, ipc.stats):
+    for look in (ipc.Receiver.attach, ipc.Sender.attach, ipc.Ring.attach, ipc.Multicast.attach, ipc.stats):
         with pytest.raises(expected):
             look(make.NAME)
     for entry in ipc.ls():  # without its magic it isn't ours to show

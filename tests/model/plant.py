@@ -1,5 +1,5 @@
-"""A known bug, what must find it, and how it is put into a copy of the sources; the tables are in planted.py and
-planted_queues.py.
+"""A known bug, what must find it, and how it is put into a copy of the sources; the tables are in planted.py,
+planted_queues.py and planted_multicast.py.
 """
 
 from __future__ import annotations

@@ -83,8 +83,7 @@ JOINS = (
             "native/joining.c",
             "    *oldest = load_acquire64(&s->header->oldest); /* first: it is never above the other */\n"
             "    *next = load_acquire64(&s->header->published);\n",
-            "    *next = load_acquire64(&s->header->published);\n"
-            "    *oldest = load_acquire64(&s->header->oldest);\n",
+            "    *next = load_acquire64(&s->header->published);\n    *oldest = load_acquire64(&s->header->oldest);\n",
         ),
     ),
     Planted.explored(
@@ -207,8 +206,16 @@ ROOM = (
         "observer-gates",
         "an observer has a number, and is waited for",
         "multicast-observer-idle",
-        Change("native/joining.c", "    if (wanted->observe)\n        return choose", "    if (wanted == NULL)\n        return choose"),
-        Change("native/subscribing.c", "wanted->observe ? map_for_observer(s) : IPCR_OK", "wanted == NULL ? map_for_observer(s) : IPCR_OK"),
+        Change(
+            "native/joining.c",
+            "    if (wanted->observe)\n        return choose",
+            "    if (wanted == NULL)\n        return choose",
+        ),
+        Change(
+            "native/subscribing.c",
+            "wanted->observe ? map_for_observer(s) : IPCR_OK",
+            "wanted == NULL ? map_for_observer(s) : IPCR_OK",
+        ),
     ),
 )
 
@@ -253,7 +260,11 @@ MESSAGES = (
         "topic-by-number",
         "a topic is known by its number alone, which is a hash",
         "multicast-topics",
-        Change("native/subscribing.c", "        if (memcmp(name, t->name, t->length) == 0)\n", "        if (t->number != 0)\n"),
+        Change(
+            "native/subscribing.c",
+            "        if (memcmp(name, t->name, t->length) == 0)\n",
+            "        if (t->number != 0)\n",
+        ),
     ),
     Planted.explored(
         "topic-not-validated",
@@ -322,7 +333,11 @@ LAPPED = (
         "view-overwritten",
         "who may be evicted alive reads in place",
         "multicast-evicted-view",
-        Change("native/subscribing.c", "    rc = s->lossy || s->evictable ? IPCR_WRONG_SIDE", "    rc = s->lossy ? IPCR_WRONG_SIDE"),
+        Change(
+            "native/subscribing.c",
+            "    rc = s->lossy || s->evictable ? IPCR_WRONG_SIDE",
+            "    rc = s->lossy ? IPCR_WRONG_SIDE",
+        ),
     ),
 )
 
@@ -386,7 +401,11 @@ SUCCESSORS = (
         "closed-then-published",
         "nothing new, and then closed: the last message came in between",
         "multicast-close",
-        Change("native/subscribing.c", "    for (int look = 0; look < 2; look++) {", "    for (int look = 0; look < 1; look++) {"),
+        Change(
+            "native/subscribing.c",
+            "    for (int look = 0; look < 2; look++) {",
+            "    for (int look = 0; look < 1; look++) {",
+        ),
     ),
 )
 
@@ -411,7 +430,11 @@ SLEEPS = (
         "no-barrier",
         "where the publisher doesn't fence, the subscriber doesn't run membarrier, nor look a second time",
         "multicast-one-asymmetric",
-        Change("native/gates.c", "    ipcr_os_membarrier(); /* forbidden since we attached?", "    /* forbidden since we attached?"),
+        Change(
+            "native/gates.c",
+            "    ipcr_os_membarrier(); /* forbidden since we attached?",
+            "    /* forbidden since we attached?",
+        ),
         Change("native/gates.c", "    if (second_look >= deadline_ns)\n", "    if (second_look != 0)\n"),
     ),
     Planted.explored(

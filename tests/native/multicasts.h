@@ -122,6 +122,7 @@ static inline int64_t try_receive_of(struct ipcr_subscriber *s, uint64_t *length
 {
     static _Thread_local char message[64 * DATA];
     const int64_t result = ipcr_subscriber_copy(s, message, sizeof message);
+    *length = 0;
     if (result < 0)
         return result;
     CHECK((result & IPCR_RESULT_LENT) == 0);
@@ -133,9 +134,8 @@ static inline int64_t try_receive_of(struct ipcr_subscriber *s, uint64_t *length
 /* Its number, or a status. */
 static inline int64_t try_receive(struct ipcr_subscriber *s)
 {
-    uint64_t length = LENGTH;
-    const int64_t rc = try_receive_of(s, &length);
-    return rc;
+    uint64_t length;
+    return try_receive_of(s, &length);
 }
 
 static inline void check_receives(struct ipcr_subscriber *s, uint64_t from, uint64_t n)

@@ -1,182 +1,9 @@
-/* test_failing_calls.c - every system call and allocation of the core fails once, each in its turn: the call that
- * needed it says so with a status, nothing is kept that was taken for it, and the next try works.
- *
- * The linker puts us between the core and libc (--wrap, see the Makefile).  Not failed here: munmap, close, and what
- * runs once per process (pthread_atfork).
- */
+/* test_failing_calls.c - channels while system calls fail, as failing.h lets them; and the lifeline of a child. */
 #include "ends.h"
+#include "failing.h"
 #include "messages.h"
 #include "registry.h"
 #include "stats.h"
-
-#include <dirent.h>
-#include <pthread.h>
-#include <stdarg.h>
-#include <sys/stat.h>
-
-/* --- the calls ----------------------------------------------------------------------------------------------------- */
-
-static uint64_t countdown; /* 0: nothing fails */
-static bool no_tmpfile;
-static const char *has_failed; /* which call */
-static unsigned variant; /* which of the errors that a call may have */
-
-static bool fails(const char *call, int first, int second)
-{
-    if (countdown == 0 || --countdown != 0)
-        return false;
-    has_failed = call;
-    errno = variant == 0 ? first : second;
-    return true;
-}
-
-#define WRAPPED(type, name, parameters, arguments, first, second, failed) \
-    type __real_##name parameters;                                       \
-    type __wrap_##name parameters;                                       \
-    type __wrap_##name parameters { return fails(#name, first, second) ? failed : __real_##name arguments; }
-
-WRAPPED(void *, mmap, (void *at, size_t n, int protection, int flags, int fd, off_t offset),
-        (at, n, protection, flags, fd, offset), ENOMEM, EACCES, MAP_FAILED)
-WRAPPED(int, madvise, (void *at, size_t n, int advice), (at, n, advice), EINVAL, ENOMEM, -1)
-WRAPPED(int, memfd_create, (const char *name, unsigned flags), (name, flags), EMFILE, EINVAL, -1)
-WRAPPED(int, fchmod, (int fd, mode_t mode), (fd, mode), EPERM, EIO, -1)
-WRAPPED(int, fstat, (int fd, struct stat *st), (fd, st), EIO, ENOMEM, -1)
-WRAPPED(int, lstat, (const char *path, struct stat *st), (path, st), EACCES, EIO, -1)
-WRAPPED(int, stat, (const char *path, struct stat *st), (path, st), ENOENT, EACCES, -1)
-WRAPPED(int, linkat, (int a, const char *from, int b, const char *to, int flags), (a, from, b, to, flags), ENOSPC,
-        EDQUOT, -1)
-WRAPPED(int, renameat2, (int a, const char *from, int b, const char *to, unsigned flags), (a, from, b, to, flags),
-        ENOSPC, ENOENT, -1)
-WRAPPED(int, unlink, (const char *path), (path), EACCES, EROFS, -1)
-WRAPPED(int, posix_fallocate, (int fd, off_t from, off_t n), (fd, from, n), ENOSPC, EFBIG, errno)
-WRAPPED(ssize_t, getrandom, (void *out, size_t n, unsigned flags), (out, n, flags), ENOSYS, EINTR, -1)
-WRAPPED(int, sched_getaffinity, (pid_t pid, size_t n, cpu_set_t *set), (pid, n, set), EINVAL, EINVAL, -1)
-WRAPPED(void *, malloc, (size_t n), (n), ENOMEM, ENOMEM, NULL)
-WRAPPED(void *, calloc, (size_t count, size_t n), (count, n), ENOMEM, ENOMEM, NULL)
-WRAPPED(void *, aligned_alloc, (size_t alignment, size_t n), (alignment, n), ENOMEM, ENOMEM, NULL)
-WRAPPED(int, pthread_create, (pthread_t *t, const pthread_attr_t *a, void *(*body)(void *), void *arg),
-        (t, a, body, arg), EAGAIN, EPERM, errno)
-
-int __real_open(const char *path, int flags, ...);
-int __wrap_open(const char *path, int flags, ...);
-int __wrap_open(const char *path, int flags, ...)
-{
-    if ((flags & O_TMPFILE) == O_TMPFILE && no_tmpfile) {
-        errno = EOPNOTSUPP;
-        return -1;
-    }
-    return fails("open", EMFILE, EACCES) ? -1 : __real_open(path, flags, 0600);
-}
-
-int __real_fcntl(int fd, int command, ...);
-int __wrap_fcntl(int fd, int command, ...);
-int __wrap_fcntl(int fd, int command, ...) /* locks have a pointer, seals an int */
-{
-    va_list rest;
-    va_start(rest, command);
-    void *argument = va_arg(rest, void *);
-    va_end(rest);
-    return fails("fcntl", ENOLCK, EAGAIN) ? -1 : __real_fcntl(fd, command, argument);
-}
-
-long __real_syscall(long number, ...);
-long __wrap_syscall(long number, ...);
-long __wrap_syscall(long number, ...)
-{
-    va_list rest;
-    va_start(rest, number);
-    void *a = va_arg(rest, void *), *b = va_arg(rest, void *), *c = va_arg(rest, void *);
-    void *d = va_arg(rest, void *), *e = va_arg(rest, void *), *f = va_arg(rest, void *);
-    va_end(rest);
-    return fails("syscall", EINTR, ENOSYS) ? -1 : __real_syscall(number, a, b, c, d, e, f);
-}
-
-/* The lifeline ends a process inside the core, where coverage would not be written down. */
-_Noreturn void __real__exit(int code);
-_Noreturn void __wrap__exit(int code);
-_Noreturn void __wrap__exit(int code)
-{
-#ifdef IPC_COVERAGE
-    __gcov_dump();
-#endif
-    __real__exit(code);
-}
-
-/* --- what is held ---------------------------------------------------------------------------------------------------- */
-
-static char dir[64];
-
-static void remove_dir(void)
-{
-    DIR *d = opendir(dir);
-    if (d == NULL)
-        return;
-    for (struct dirent *entry = readdir(d); entry != NULL; entry = readdir(d))
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            unlinkat(dirfd(d), entry->d_name, 0);
-    closedir(d);
-    rmdir(dir);
-}
-
-static int entries(const char *path)
-{
-    int n = 0;
-    DIR *d = opendir(path);
-    CHECK(d != NULL);
-    while (readdir(d) != NULL)
-        n++;
-    closedir(d);
-    return n;
-}
-
-static int mappings(void) /* of segments, held pages among them */
-{
-    char line[512];
-    int n = 0;
-    FILE *f = fopen("/proc/self/maps", "r");
-    CHECK(f != NULL);
-    while (fgets(line, sizeof line, f) != NULL)
-        n += strstr(line, "ipc:test") != NULL || strstr(line, dir) != NULL;
-    fclose(f);
-    return n;
-}
-
-static bool is_status(int64_t rc)
-{
-    return rc >= IPCR_WRONG_SIDE || (IPCR_IS_ERRNO(rc) && IPCR_TO_ERRNO(rc) > 0 && IPCR_TO_ERRNO(rc) < 200);
-}
-
-typedef int64_t a_story(void); /* IPCR_OK, or the first status that was in its way; leaves nothing in any case */
-
-/* The story with the first call failing, the second, and so on, until all of them worked. */
-static void tell_with_failures(a_story *story)
-{
-    CHECK_IS(story(), IPCR_OK); /* whatever is made once per process */
-    int open_before = entries("/proc/self/fd");
-    const int mapped_before = mappings(), named_before = entries(dir);
-    for (variant = 0; variant < 2; variant++) {
-        for (uint64_t n = 1;; n++) {
-            has_failed = NULL;
-            countdown = n;
-            const int64_t rc = story();
-            countdown = 0;
-            check_running = has_failed != NULL ? has_failed : "nothing"; /* for the report */
-            CHECK(is_status(rc));
-            if (rc == IPCR_OK && has_failed != NULL && strcmp(has_failed, "fstat") == 0)
-                open_before = entries("/proc/self/fd"); /* unsure whether it is still ours, a close leaves it open */
-            CHECK_IS(entries("/proc/self/fd"), open_before);
-            CHECK_IS(mappings(), mapped_before);
-            if (has_failed == NULL) {
-                CHECK_IS(rc, IPCR_OK);
-                CHECK(n > 3);
-                break;
-            }
-            /* a name may be left where removing it was what failed: by rule an orphan, which the next creator frees */
-            CHECK_IS(story(), IPCR_OK);
-            CHECK_IS(entries(dir), named_before);
-        }
-    }
-}
 
 /* --- stories ---------------------------------------------------------------------------------------------------------- */
 
@@ -387,10 +214,7 @@ static void a_child_ends_with_its_parents_descriptor(void)
 
 int main(void)
 {
-    check_begin();
-    snprintf(dir, sizeof dir, "/dev/shm/ipc-failing-%d", (int)getpid());
-    CHECK(mkdir(dir, 0700) == 0);
-    check_tidy = remove_dir;
+    failing_begin();
     run("an anonymous segment survives every failure", an_anonymous_segment_survives_every_failure);
     run("a named segment survives every failure", a_named_segment_survives_every_failure);
     run("a name without O_TMPFILE survives every failure", a_name_without_tmpfile_survives_every_failure);
@@ -398,6 +222,5 @@ int main(void)
     run("an end that moves survives every failure", an_end_that_moves_survives_every_failure);
     run("a fork survives every failure", a_fork_survives_every_failure);
     run("a child ends with its parent's descriptor", a_child_ends_with_its_parents_descriptor);
-    remove_dir();
-    return check_finish();
+    return failing_finish();
 }

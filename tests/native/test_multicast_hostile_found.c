@@ -37,7 +37,7 @@ static void say_that_there_were(const struct ipcr_publisher *p, uint64_t message
     store_relaxed64(&p->header->published, messages);
 }
 
-/* Numbers of 2^63 and more are negative, as statuses are: a message was published, and its caller told that it was not. */
+/* Numbers of 2^63 and more are negative, as statuses are: a message was published, and its caller told otherwise. */
 static void a_publisher_does_not_take_over_more_messages_than_any_can_have(void)
 {
     static const uint64_t too_many[] = { (UINT64_C(1) << 52) + 1, UINT64_C(1) << 63, UINT64_MAX - ENTRIES };
@@ -73,13 +73,14 @@ static void a_position_that_was_set_back_gives_no_room(void)
     finish(p);
 }
 
-/* The one that was refused left its topic behind, with which the other was committed: another name, another length, and so
- * another place for the payload, behind the room that had been made. */
+/* The one that was refused left its topic behind, with which the other was committed: another name, another length, and
+ * so another place for the payload, behind the room that had been made. */
 static void a_claim_that_is_refused_does_not_change_the_one_that_is_lent(void)
 {
     static const char name[] = "a name that needs more room than the other's";
     const struct ipcr_topic first = { .name = "first", .length = 5, .number = ipcr_topic_number("first", 5) };
-    const struct ipcr_topic other = { .name = name, .length = sizeof name, .number = ipcr_topic_number(name, sizeof name) };
+    const uint32_t number = ipcr_topic_number(name, sizeof name);
+    const struct ipcr_topic other = { .name = name, .length = sizeof name, .number = number };
     const struct ipcr_topic *const refused[] = { &other, NULL };
     struct ipcr_publisher *p = publisher_of(multicast(IPCR_LOSSLESS));
     struct ipcr_subscriber *s = NULL;

@@ -212,6 +212,21 @@ static void the_numbers_of_subscribers_run_out_and_come_back(void)
     ipcr_segment_release(s);
 }
 
+/* Descriptors are numbers, which others can close and open anew. */
+static void an_observer_does_not_map_what_has_taken_the_place_of_its_descriptor(void)
+{
+    struct ipcr_segment *s = multicast_of(DATA, 8, &lossless, START), *other = multicast_of(DATA, 8, &lossless, START);
+    uint64_t oldest, next;
+    const struct ipcr_subscription observing = { .observe = 1 };
+    const int kept = dup(s->fd);
+    CHECK(kept >= 0 && dup2(other->fd, s->fd) == s->fd);
+    CHECK_IS(try_subscribe(s, observing, &oldest, &next), IPCR_FROM_ERRNO(EBADF));
+    CHECK(dup2(kept, s->fd) == s->fd && close(kept) == 0);
+    CHECK_IS(try_subscribe(s, observing, &oldest, &next), IPCR_OK);
+    ipcr_segment_release(other);
+    ipcr_segment_release(s);
+}
+
 /* So that who is evicted can tell its own state from its successor's. */
 static void a_number_has_another_generation_with_each_subscriber(void)
 {
@@ -243,6 +258,8 @@ int main(void)
     run("a forked child may not use its parent's ends, and does them no harm",
         a_forked_child_may_not_use_its_parents_ends_and_does_them_no_harm);
     run("the numbers of subscribers run out, and come back", the_numbers_of_subscribers_run_out_and_come_back);
+    run("an observer does not map what has taken the place of its descriptor",
+        an_observer_does_not_map_what_has_taken_the_place_of_its_descriptor);
     run("a number has another generation with each subscriber", a_number_has_another_generation_with_each_subscriber);
     return check_finish();
 }

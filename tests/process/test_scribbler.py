@@ -1,5 +1,5 @@
-"""T15: a third process writes into the memory of a live channel, or queue, while two others use all of its calls: no
-crash, no hang, and every error is one of ours (or what a garbage pickle makes the unpickler raise).
+"""T15: a third process writes into the memory of a live channel, queue or multicast, while two others use all of its
+calls: no crash, no hang, and every error is one of ours (or what a garbage pickle makes the unpickler raise).
 
 What scribbling changes is random, so this proves that nothing was met in its time, not that there is nothing;
 tests/fuzz looks with more method, at the core alone.
@@ -22,6 +22,7 @@ GRACE_SECONDS = 120.0  # for the last round; a talker that hangs says so earlier
 
 CHANNEL = ("tests.process.scribbled", "sender", "receiver")
 QUEUE = ("tests.process.scribbled_queues", "producer", "consumer")
+MULTICAST = ("tests.process.scribbled_multicasts", "publisher", "subscriber")
 
 
 def scribble_for(
@@ -67,11 +68,18 @@ def test_a_scribbler_over_a_queue_causes_errors_but_no_crash_and_no_hang(ipc_dir
     scribble_for(SLOW_SECONDS, ipc_dir, 1, pure_cffi, QUEUE)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("pure_cffi", [False, True], ids=["accelerated", "cffi"])
+def test_a_scribbler_over_a_multicast_causes_errors_but_no_crash_and_no_hang(ipc_dir: Path, pure_cffi: bool) -> None:
+    scribble_for(SLOW_SECONDS, ipc_dir, 1, pure_cffi, MULTICAST)
+
+
 @pytest.mark.stress
 def test_a_scribbler_causes_no_crash_for_as_long_as_is_asked(ipc_dir: Path) -> None:
     until = time.monotonic() + float(os.environ.get("IPC_STRESS_MINUTES", "1")) * 60 / 2  # not alone in its tier
     seed = 2
     while time.monotonic() < until:
-        cast = QUEUE if seed % 4 < 2 else CHANNEL
+        cast = (QUEUE, CHANNEL, MULTICAST)[seed // 2 % 3]
         scribble_for(min(60.0, until - time.monotonic()), ipc_dir, seed, seed % 2 == 1, cast)
         seed += 1

@@ -51,6 +51,8 @@ class Found:
 
 ASYMMETRIC = ("ASYMMETRIC",)
 ONE_EXPIRES = ("EXPIRY=1", "DEATHS=0")
+TWO_SUBSCRIBE = ("SUBSCRIBERS=2", "MESSAGES=3")
+OBSERVED = ("OBSERVERS=1", "MESSAGES=3")
 
 CORRECT = [
     Search("wake"),
@@ -62,6 +64,11 @@ CORRECT = [
     Search("gates", ("CONSUMERS=2", "ALL=2", "SHUT")),
     Search("leases", ("DEATHS=1",)),
     Search("leases", ONE_EXPIRES),
+    Search("multicast", ("DEATHS=1",)),
+    Search("multicast", ("EVICT", "DEATHS=1")),
+    Search("multicast", OBSERVED),
+    Search("multicast", ("LOSSY",)),
+    Search("multicast", TWO_SUBSCRIBE),
 ]
 BROKEN = [
     *(Search("wake", (), number) for number in (1, 2, 3, 5)),
@@ -71,6 +78,12 @@ BROKEN = [
     *(Search("leases", (), number) for number in (1, 4, 6, 7, 8)),
     Search("leases", ("EXPIRY=1", "DEATHS=1"), 5),
     *(Search("leases", ONE_EXPIRES, number) for number in (2, 3, 9, 10)),
+    *(Search("multicast", (), number) for number in (1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 17, 18, 20, 22)),
+    *(Search("multicast", ("DEATHS=1",), number) for number in (7, 21)),
+    *(Search("multicast", ("EVICT",), number) for number in (8, 15)),
+    *(Search("multicast", ("LOSSY",), number) for number in (8, 9, 10)),
+    *(Search("multicast", TWO_SUBSCRIBE, number) for number in (16, 19)),
+    Search("multicast", OBSERVED, 8),
 ]
 DEEP = [
     Search("wake", ("MESSAGES=8", "SLOTS=2")),
@@ -80,6 +93,10 @@ DEEP = [
     Search("gates", ("ALL=2", "SHUT")),
     Search("leases"),
     Search("leases", ("EXPIRY=1", "DEATHS=1")),
+    Search("multicast", ("DEATHS=2", "MESSAGES=5")),
+    Search("multicast", ("EVICT", "DEATHS=2", "MESSAGES=5", "STOPS=2")),
+    Search("multicast", ("LOSSY", "SUBSCRIBERS=2")),
+    Search("multicast", ("LOSSY", "MESSAGES=8")),
 ]
 
 

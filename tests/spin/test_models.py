@@ -12,7 +12,7 @@ REASON = models.what_is_missing()
 
 pytestmark = pytest.mark.skipif(REASON is not None, reason=f"the Spin models were not searched: {REASON}")
 
-LARGE = {"gates", "leases"}  # millions of states: `make spin`, and so `make prove`, searches them
+LARGE = {"gates", "leases", "multicast"}  # millions of states: `make spin`, and so `make prove`, searches them
 
 
 def searches(some: list[models.Search]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""`python -m tests.storm --kills 500`: the kill storm, and its figures; `--of queues` (or multicasts): that of queues."""
+"""`python -m tests.storm --kills 500`: the kill storm, and its figures; `--of queues`: that of queues."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ import os
 
 from tests.storm.storm import CHANNELS, HASTE, LEISURE, OF_A_MULTICAST, QUEUES, storm
 
-KINDS = {"channels": CHANNELS, "queues": QUEUES, "multicasts": OF_A_MULTICAST, "all": CHANNELS + QUEUES + OF_A_MULTICAST}
+KINDS = {
+    "channels": CHANNELS,
+    "queues": QUEUES,
+    "multicasts": OF_A_MULTICAST,
+    "all": CHANNELS + QUEUES + OF_A_MULTICAST,
+}
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
-"""Who publishes and who subscribes in the storm of multicasts: every way that they have, mixed, and every call told to a log.
+"""Who publishes and who subscribes in the storm of multicasts: every way there is, mixed, and every call told to a log.
 
 As in roles.py: these may be killed or stopped at any instruction, and check nothing themselves but that no error comes
-which is not promised.  A reader comes and goes: each subscription is a reader of its own to the checker, with a log and a
-number of its own.  The first shared byte says that publishing is over.
+which is not promised.  A reader comes and goes: each subscription is a reader of its own to the checker, with a log and
+a number of its own.  The first shared byte says that publishing is over.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import sys
 from typing import Final
 
 from tests.storm.mistakes import Mistake, caught_by
+from tests.storm.planted_in_multicasts import MISTAKES_IN_MULTICASTS
 from tests.storm.planted_in_queues import MISTAKES_IN_QUEUES
 
 MISTAKES: Final[dict[str, Mistake]] = {
@@ -64,7 +65,7 @@ MISTAKES: Final[dict[str, Mistake]] = {
     ),
 }
 
-OF: Final = {"channels": MISTAKES, "queues": MISTAKES_IN_QUEUES}
+OF: Final = {"channels": MISTAKES, "queues": MISTAKES_IN_QUEUES, "multicasts": MISTAKES_IN_MULTICASTS}
 
 
 def main() -> int:

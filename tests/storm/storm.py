@@ -1,7 +1,7 @@
 """The kill storm: round after round, until so many were killed or so much time has passed.
 
-Every round is another channel, ring, queue or multicast.  In one round of three all may be killed, in the others all but one, who
-sends or receives, and has survived all rounds before.
+Every round is another channel, ring, queue or multicast.  In one round of three all may be killed, in the others all
+but one, who sends or receives, and has survived all rounds before.
 """
 
 from __future__ import annotations

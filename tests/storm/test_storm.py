@@ -11,9 +11,9 @@ import os
 import pytest
 
 from tests.storm.figures import Figures
-from tests.storm.storm import CHANNELS, LEISURE, QUEUES, storm
+from tests.storm.storm import CHANNELS, LEISURE, OF_A_MULTICAST, QUEUES, storm
 
-STRESS_MINUTES = float(os.environ.get("IPC_STRESS_MINUTES", "30"))  # half of them are for queues
+STRESS_MINUTES = float(os.environ.get("IPC_STRESS_MINUTES", "30"))  # the rest is for queues and multicasts
 SOAK_MINUTES = float(os.environ.get("IPC_SOAK_MINUTES", "3"))
 
 
@@ -39,18 +39,18 @@ def test_five_hundred_kills_lose_nothing_hang_nobody_and_leave_nothing(name: str
 @pytest.mark.stress
 @pytest.mark.timeout(0)
 def test_a_storm_of_kills_for_as_long_as_it_is_told_to(name: str) -> None:
-    told(storm(name, kills=500, seconds=60 * STRESS_MINUTES / 2))
+    told(storm(name, kills=500, seconds=60 * STRESS_MINUTES * 3 / 8))
 
 
 @pytest.mark.stress
 @pytest.mark.timeout(0)
 def test_a_soak_with_a_kill_every_five_seconds_leaves_the_survivors_as_they_were(name: str) -> None:
-    """Channels, rings and queues in turn; the same two processes survive all of them."""
-    kinds = CHANNELS + QUEUES
+    """Channels, rings, queues and multicasts in turn; the same two processes survive all of them."""
+    kinds = CHANNELS + QUEUES + OF_A_MULTICAST
     figures = storm(name, kinds=kinds, kills=36, seconds=60 * SOAK_MINUTES, per_round=1, pause=10.0, paces=LEISURE)
     text = "\n".join(figures.check(all_measured=False))
     print(text)
-    for family in (CHANNELS, QUEUES):
+    for family in (CHANNELS, QUEUES, OF_A_MULTICAST):
         assert any(who.startswith(family) for who in figures.kills)
     assert text.count("at work") == 2
     assert text.count("growing by") == 2 + 3  # while they worked, and between the rounds: theirs, and the director's

@@ -1,5 +1,5 @@
-/* operations_peer.c - what another process writes into a multicast's segment between two operations, or in the middle of
- * one. */
+/* operations_peer.c - what another process writes into a multicast's segment between two operations, or in the middle
+ * of one. */
 #include "kernel.h"
 #include "peer.h"
 #include "target.h"
@@ -65,7 +65,7 @@ static void write_geometry(struct input *in)
 {
     const uint8_t a = take8(in), b = take8(in);
     const uint64_t page = ipcr_os_page_bytes(), capacity = page << a % 3;
-    const uint32_t entries = 2u << b % 8;
+    const uint32_t entries = (2u << b % 8) + b / 8 % 2;
     const uint64_t header = ipcr_multicast_header_bytes(entries, page);
     const uint64_t wrong = b >= 0x80 ? take_value(in) : 0;
     peer_write(offsetof(struct ipcr_geometry, header_bytes), header);
@@ -125,6 +125,9 @@ void peer_operation(enum operation op, struct input *in)
         break;
     case OP_TIME:
         kernel_pass_time(take8(in) * (IPCR_SLICE_NS / 16));
+        break;
+    case OP_LAPS:
+        watch_laps(take8(in));
         break;
     default:
         peer_storm(take8(in) * UINT64_C(0x9e3779b97f4a7c15));

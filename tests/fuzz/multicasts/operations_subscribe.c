@@ -1,5 +1,5 @@
-/* operations_subscribe.c - what subscribers and observers do: join, receive, lend, wait.  What a call says that there is,
- * is read to its last byte: AddressSanitizer knows whether it was the core's to give. */
+/* operations_subscribe.c - what subscribers and observers do: join, receive, lend, wait.  What a call says that there
+ * is, is read to its last byte: AddressSanitizer knows whether it was the core's to give. */
 #include "kernel.h"
 #include "target.h"
 #include "watch.h"

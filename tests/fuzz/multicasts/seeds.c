@@ -1,5 +1,6 @@
 /* seeds.c - the corpus of multicasts that fuzzing begins with: real segments, made by the core, in every state that
- * traffic, laps, evictions and deaths leave, and real programs on them, each with a touch of what a hostile process does.
+ * traffic, laps, evictions and deaths leave, and real programs on them, each with a touch of what a hostile process
+ * does.
  *
  *     seeds DIRECTORY
  */
@@ -25,9 +26,12 @@ static const struct program states[] = {
     PROGRAM(OP_ABORT, 0),
     PROGRAM(ENTER(0, 1), PUBLISH(0, 24, 0)),
     PROGRAM(PUBLISH4(0), ENTER(0, 1), ENTER(1, 1), ENTER(2, 0), OP_RECV, 0, 0, OP_RECV, 0, 1),
-    PROGRAM(ENTER(0, 0), ENTER(1, 0), PUBLISH4(0), OP_RECV_MANY, 0, 7, 0xff, 0x0f, OP_CRASH_SUBSCRIBER, 1), /* a dead one */
-    PROGRAM(PUBLISH(0, 0, 8), PUBLISH(0, 0, 6), PUBLISH(0, 0, 4), PUBLISH(0, 0, 8), ENTER(0, 1), ENTER(4, 9)), /* wrapped */
-    PROGRAM(PUBLISH4(0), PUBLISH4(0), PUBLISH4(0), PUBLISH4(0), PUBLISH4(0), ENTER(0, 1), ENTER(3, 0x21)), /* entries lapped */
+    PROGRAM(ENTER(0, 0), ENTER(1, 0), PUBLISH4(0), OP_RECV_MANY, 0, 7, 0xff, 0x0f, OP_CRASH_SUBSCRIBER, 1),
+            /* a dead one */
+    PROGRAM(PUBLISH(0, 0, 8), PUBLISH(0, 0, 6), PUBLISH(0, 0, 4), PUBLISH(0, 0, 8), ENTER(0, 1), ENTER(4, 9)),
+            /* wrapped */
+    PROGRAM(PUBLISH4(0), PUBLISH4(0), PUBLISH4(0), PUBLISH4(0), PUBLISH4(0), ENTER(0, 1), ENTER(3, 0x21)),
+            /* entries lapped */
     PROGRAM(ON(0, 0, 30), ON(0, 1, 31), ON(0, 2, 32), ON(0, 3, 33), ON(0, 0, 1), ENTER(3, 0x21), ENTER(5, 0x15)),
     PROGRAM(PUBLISH4(0), OP_CRASH_PUBLISHER, 0, PUBLISH4(1), OP_CRASH_PUBLISHER, 1), /* publishers that died */
     PROGRAM(ENTER(0, 1), PUBLISH4(0), OP_CLOSE_PUBLISHER, 0, OP_FREE_PUBLISHER, 0, PUBLISH(1, 7, 0)),
@@ -35,17 +39,21 @@ static const struct program states[] = {
     PROGRAM(ENTER(0, 1), ENTER(1, 1), PUBLISH4(0), PUBLISH4(0), OP_ROOM, 0, 0x43, PUBLISH4(0), PUBLISH4(0)), /* full */
     PROGRAM(PUBLISH(0, 0, 0x24), ENTER(0, 1), PUBLISH(0, 0, 0x28), ENTER(1, 1), PUBLISH(0, 8, 0x20)), /* large ones */
     PROGRAM(ENTER(0, 1), ENTER(1, 1), ENTER(2, 1), ENTER(3, 1), ENTER(5, 1), PUBLISH4(0)), /* all numbers taken */
-    PROGRAM(OP_PUBLISH_MANY, 0, 0xa0, 0, 0x28, OP_PUBLISH_MANY, 0, 60, 0, 0x21, ENTER(0, 1), OP_PUBLISH_MANY, 0, 0, 8, 0x2f),
+    PROGRAM(OP_PUBLISH_MANY, 0, 0xa0, 0, 0x28, OP_PUBLISH_MANY, 0, 60, 0, 0x21, ENTER(0, 1), OP_PUBLISH_MANY,
+            0, 0, 8, 0x2f),
 };
 
 static const struct program programs[] = {
     PROGRAM(OP_RECV, 0, 0, OP_RECV, 1, 1, OP_RECV, 2, 0, OP_RECV, 4, 1, OP_RECV, 3, 0, OP_RECV, 5, 1, OP_RECV, 0, 0),
     PROGRAM(OP_COPY, 0, 0, OP_COPY, 0, 1, OP_COPY, 4, 4, OP_COPY, 0, 255, OP_COPY, 4, 255, OP_COPY, 4, 1),
-    PROGRAM(OP_PEEK, 0, 0, OP_RELEASE, 0, 1, OP_PEEK, 0, 0, OP_RECV, 0, 0, OP_RELEASE, 0, 0, OP_PEEK, 1, 0, OP_RELEASE, 1, 1),
+    PROGRAM(OP_PEEK, 0, 0, OP_RELEASE, 0, 1, OP_PEEK, 0, 0, OP_RECV, 0, 0, OP_RELEASE, 0, 0, OP_PEEK, 1, 0,
+            OP_RELEASE, 1, 1),
     PROGRAM(OP_RECV_MANY, 0, 7, 0xff, 0x3f, OP_RECV_MANY, 1, 0x0b, 0xff, 0x0f, OP_RECV_MANY, 4, 0x13, 30, 0,
             OP_RECV_MANY, 2, 7, 0xff, 0x0f),
-    PROGRAM(PUBLISH4(0), OP_RECV, 4, 0, PUBLISH4(0), OP_RECV, 4, 0, PUBLISH4(0), OP_RECV, 4, 1, OP_RECV, 0, 0, PUBLISH4(0)),
-    PROGRAM(ON(0, 0, 40), ON(0, 2, 9), ON(0, 3, 8), OP_RECV, 3, 0, OP_RECV, 5, 0, OP_COPY, 3, 255, OP_RECV_MANY, 5, 7, 0xff, 9),
+    PROGRAM(PUBLISH4(0), OP_RECV, 4, 0, PUBLISH4(0), OP_RECV, 4, 0, PUBLISH4(0), OP_RECV, 4, 1, OP_RECV, 0, 0,
+            PUBLISH4(0)),
+    PROGRAM(ON(0, 0, 40), ON(0, 2, 9), ON(0, 3, 8), OP_RECV, 3, 0, OP_RECV, 5, 0, OP_COPY, 3, 255,
+            OP_RECV_MANY, 5, 7, 0xff, 9),
     PROGRAM(OP_WAIT, 0, 0x41, OP_WAIT, 4, 3, OP_WAIT, 3, 2, PUBLISH(0, 5, 0), OP_WAIT, 0, 1, OP_SUBSCRIBER_LOOKS, 1, 0),
     PROGRAM(PUBLISH(0, 0, 12), PUBLISH(0, 0, 12), OP_ROOM, 0, 0x87, OP_PUBLISHER_LOOKS, 0, PUBLISH(0, 0, 12),
             OP_RECV, 0, 0, OP_ROOM, 0, 2, PUBLISH(0, 0, 12)),
@@ -57,13 +65,21 @@ static const struct program programs[] = {
             PUBLISH4(0)),
     PROGRAM(OP_CLOSE_SUBSCRIBER, 0, OP_RECV, 0, 0, OP_FREE_SUBSCRIBER, 0, OP_RECV, 0, 0, OP_DETACH, 1, OP_RECV, 1, 0,
             OP_RECV, 5, 1),
-    PROGRAM(BY_NUMBER(0, 1), BY_NUMBER(1, 2), BY_NUMBER(2, 4), OP_RECV, 0, 0, OP_RECV, 2, 0, BY_NUMBER(3, 0x45), OP_RECV, 3, 0),
-    PROGRAM(OP_CLOSE_PUBLISHER, 0, OP_RECV, 0, 0, OP_RECV, 4, 0, OP_WAIT, 0, 1, OP_FREE_PUBLISHER, 0, PUBLISH4(0), OP_UNLINK, 0),
-    PROGRAM(ENTER(0, 0x0d), ENTER(1, 0x1d), PUBLISH4(0), PUBLISH4(0), OP_RECV, 0, 0, OP_RECV, 1, 0, PUBLISH4(0), OP_RECV, 0, 0),
+    PROGRAM(BY_NUMBER(0, 1), BY_NUMBER(1, 2), BY_NUMBER(2, 4), OP_RECV, 0, 0, OP_RECV, 2, 0,
+            BY_NUMBER(3, 0x45), OP_RECV, 3, 0),
+    PROGRAM(OP_CLOSE_PUBLISHER, 0, OP_RECV, 0, 0, OP_RECV, 4, 0, OP_WAIT, 0, 1, OP_FREE_PUBLISHER, 0,
+            PUBLISH4(0), OP_UNLINK, 0),
+    PROGRAM(ENTER(0, 0x0d), ENTER(1, 0x1d), PUBLISH4(0), PUBLISH4(0), OP_RECV, 0, 0, OP_RECV, 1, 0,
+            PUBLISH4(0), OP_RECV, 0, 0),
     PROGRAM(OP_PUBLISH_PIECES, 0, 0, 4, 0x12, OP_PUBLISH_PIECES, 0, 0, 3, 0x97, OP_PUBLISH_PIECES, 0, 5, 0, 4,
             OP_PUBLISH_MANY, 0, 0, 6, 0x29, OP_RECV_MANY, 0, 7, 0xff, 0x3f),
-    PROGRAM(OP_FREE_SUBSCRIBER, 0, ENTER(0, 1), PUBLISH4(0), ENTER(1, 0), OP_DETACH, 0, OP_DETACH, 1, OP_STATS_OF_FILE, 0,
+    PROGRAM(OP_FREE_SUBSCRIBER, 0, ENTER(0, 1), PUBLISH4(0), ENTER(1, 0), OP_DETACH, 0, OP_DETACH, 1,
+            OP_STATS_OF_FILE, 0,
             PUBLISH4(0)),
+    PROGRAM(OP_CLAIM, 0, 40, 0, 0x80, OP_CLAIM, 0, 9, 0, 0x82, PUBLISH(0, 7, 0), OP_COMMIT, 0, 40, 0, 0x80,
+            OP_RECV, 4, 0,
+            OP_CLAIM, 1, 0, 8, NO_TOPIC, OP_COMMIT, 0, 0, 9, 0, OP_CRASH_PUBLISHER, 0, OP_CLAIM, 1, 0, 3, 1),
+            /* two claims */
 };
 
 enum { STATES = sizeof states / sizeof states[0], PROGRAMS = sizeof programs / sizeof programs[0] };
@@ -150,6 +166,15 @@ static void hostile_ones(void)
         put_program(&programs[(i / STATES) % PROGRAMS]);
         keep();
     }
+    for (uint8_t i = 0; i < 32; i++) { /* a publisher that nobody keeps up with */
+        begin(i);
+        put_program(&states[i % STATES]);
+        put8(OP_LAPS);
+        put8(i % 5 == 0 ? i : 1);
+        put_program(&programs[i % PROGRAMS]);
+        put_program(&programs[(i / 2) % PROGRAMS]);
+        keep();
+    }
     for (uint8_t i = 0; i < 64; i++) { /* another geometry, for whoever attaches */
         begin(i);
         put8(OP_GEOMETRY);
@@ -162,6 +187,25 @@ static void hostile_ones(void)
     }
 }
 
+/* What was found before, and takes more than luck to find again: tests/native/test_multicast_hostile_found.c. */
+static void found_ones(void)
+{
+    /* 2^63 messages, as all words agree, for who publishes next */
+    static const uint8_t too_many[] = { 4, 0, PUBLISH(0, 24, 0), OP_CRASH_PUBLISHER, 0,
+                                        OP_MESSAGE, 0x80, 0, 0, 0, 0, 0, 0, 0, 0x80, 0, 48, 0, 0, OP_WORD, 0x81, 1,
+                                        PUBLISH(0, 24, 0), OP_RECV, 0, 0, PUBLISH(0, 24, 0) };
+    /* the position of the last one set back to that of the oldest, when there is room to be made */
+    static const uint8_t set_back[] = { 0x86, 0, PUBLISH(0, 24, 0), PUBLISH(0, 24, 0), PUBLISH(0, 24, 0),
+                                        PUBLISH(0, 24, 0), PUBLISH(0, 0x88, 0x0f), OP_ENTRY, 0, 1, 0,
+                                        PUBLISH(0, 32, 0), PUBLISH(0, 1, 0) };
+    seed_bytes = 0;
+    put(too_many, sizeof too_many);
+    keep();
+    seed_bytes = 0;
+    put(set_back, sizeof set_back);
+    keep();
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -172,6 +216,7 @@ int main(int argc, char **argv)
     honest_ones();
     images();
     hostile_ones();
+    found_ones();
     printf("%u seeds\n", written);
     return 0;
 }

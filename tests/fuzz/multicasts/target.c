@@ -31,6 +31,16 @@ static void name_topics(void)
 static const uint64_t attach_statuses = STATUS(IPCR_CORRUPT) | STATUS(IPCR_NOT_OURS) | STATUS(IPCR_VERSION) |
                                         STATUS(IPCR_TIME_NAMESPACE) | STATUS(IPCR_AGAIN) | STATUS(IPCR_KIND);
 
+/* Of what was attached, and may never be believed otherwise. */
+static void check_geometry(const struct ipcr_segment *s)
+{
+    const struct ipcr_multicast_options *o = &s->multicast;
+    if (s->lanes < 2 || (s->lanes & (s->lanes - 1)) != 0)
+        violation("a number of entries that can't be one", s->lanes);
+    if (o->policy > IPCR_LOSSY || o->on_laggard > IPCR_EVICT_LAGGARDS || o->max_lag > INT64_MAX)
+        violation("options that there are not", o->policy);
+}
+
 struct ipcr_segment *stage_segment(struct stage *stage, uint32_t place)
 {
     const bool named = (stage->setup & SETUP_NAMED) != 0;
@@ -47,6 +57,7 @@ struct ipcr_segment *stage_segment(struct stage *stage, uint32_t place)
         ipcr_os_close(fd);
         return stage->segment[place] = NULL;
     }
+    check_geometry(stage->segment[place]);
     watch_know(stage->segment[place], (const uint8_t *)stage->segment[place]->header, 2);
     return stage->segment[place];
 }
@@ -179,7 +190,7 @@ void stage_create(struct stage *stage)
 static void operate(struct stage *stage, struct input *in)
 {
     const enum operation op = take8(in) % OPERATIONS;
-    if (op <= OP_STORM)
+    if (op <= OP_STORM || op == OP_LAPS)
         peer_operation(op, in);
     else if (op <= OP_PUBLISHER_LOOKS)
         publish_operation(stage, op, in);

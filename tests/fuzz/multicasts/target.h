@@ -28,8 +28,8 @@ enum { MOST_OPERATIONS = 64, MOST_LOOKS = 3, MOST_PAGES = 8 /* of the file */ };
 enum { PUBLISHERS = 2, SUBSCRIBERS = 6, ATTACHED = 2 };
 _Static_assert(SUBSCRIBERS > IPCR_MOST_SUBSCRIBERS, "else no joiner finds all numbers taken");
 
-/* Two mappings: on each one publisher, and every second subscriber.  Each is an end of its own, as if it were a process;
- * of the publishers one at most can be open, unless the peer's words make another open one. */
+/* Two mappings: on each one publisher, and every second subscriber.  Each is an end of its own, as if it were a
+ * process.  Of the publishers one at most is open: it has the lock byte. */
 struct stage {
     uint8_t setup, options;
     struct ipcr_segment *segment[ATTACHED];
@@ -48,7 +48,8 @@ enum {
     WANT_TOPICS = 16, /* times 0 to 4: none, one, two, ... of `topics` */
 };
 enum { TOPICS = 5, TOPIC_TOO_LONG = TOPICS - 1 };
-extern struct ipcr_topic topics[TOPICS]; /* the last one is longer than any may be; the one before says another's number */
+/* The last one is longer than any may be; the one before says another's number. */
+extern struct ipcr_topic topics[TOPICS];
 
 void stage_create(struct stage *stage); /* the segment that `setup` and `options` say, attached as the first place's */
 struct ipcr_segment *stage_segment(struct stage *stage, uint32_t place);         /* attached if it can be, or NULL */
@@ -67,7 +68,8 @@ enum operation {
     OP_PUBLISH, OP_PUBLISH_PIECES, OP_PUBLISH_MANY, OP_CLAIM, OP_COMMIT, OP_ABORT, OP_ROOM, OP_PUBLISHER_LOOKS,
     OP_SUBSCRIBE, OP_RECV, OP_COPY, OP_RECV_MANY, OP_PEEK, OP_RELEASE, OP_WAIT, OP_SUBSCRIBER_LOOKS,
     OP_STATS, OP_STATS_OF_FILE, OP_CLOSE_PUBLISHER, OP_CLOSE_SUBSCRIBER, OP_FREE_PUBLISHER, OP_FREE_SUBSCRIBER,
-    OP_CRASH_PUBLISHER, OP_CRASH_SUBSCRIBER, OP_DETACH, OP_UNLINK, OPERATIONS
+    OP_CRASH_PUBLISHER, OP_CRASH_SUBSCRIBER, OP_DETACH, OP_UNLINK,
+    OP_LAPS /* the peer's */, OPERATIONS
 };
 
 void peer_operation(enum operation op, struct input *in);                           /* writes of another process */

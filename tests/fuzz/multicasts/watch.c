@@ -14,6 +14,7 @@ static const struct ipcr_segment *segment;
 static const struct ipcr_publisher *publisher;
 static const struct ipcr_subscriber *subscriber;
 static bool joining, taking_role;
+static uint64_t laps;
 
 /* Of the entry that was looked at last. */
 static struct {
@@ -144,6 +145,7 @@ static void look_anew(void) { seen.index = NO_ENTRY; }
 void watch_reset(void)
 {
     opened.data = NULL;
+    laps = 0;
     watch_forget();
     peer_reset();
 }
@@ -254,6 +256,16 @@ static void load_of_entry(uint64_t index, uint64_t member, uint64_t offset)
         open_message();
 }
 
+void watch_laps(uint64_t messages) { laps = messages; }
+
+static void go_on_by_laps(uint64_t offset)
+{
+    if (laps == 0 || offset != HEADER(oldest))
+        return;
+    peer_write(HEADER(published), raw_word(HEADER(published)) + laps);
+    peer_write(HEADER(oldest), raw_word(HEADER(oldest)) + laps);
+}
+
 const void *watch_load(const void *word, unsigned bytes)
 {
     uint64_t offset = 0, index = 0, member = 0;
@@ -264,6 +276,8 @@ const void *watch_load(const void *word, unsigned bytes)
         violation("a word is loaded from the data", offset);
     peer_step();
     peer_acts(offset, shared, in_entry && member == MEMBER(length));
+    if (shared)
+        go_on_by_laps(offset);
     if (in_entry)
         load_of_entry(index, member, offset);
     else if (shared && offset == HEADER(published))

@@ -5,8 +5,8 @@
  * observer has one of its own).  Data are opened as the core earns them:
  *
  *   publishing    where the next message goes, as far as what everybody has passed (`oldest`) reaches
- *   subscribing   a topic's name and a payload, when the words of its entry were loaded, each once, were right, and said
- *                 the number that the subscriber comes to next
+ *   subscribing   a topic's name and a payload, when the words of its entry were loaded, each once, were right, and
+ *                 said the number that the subscriber comes to next
  *
  * These end the run as a violation: a word of an entry that is loaded twice for one decision; a store into an entry by
  * anybody but the publisher, or into one that may not be overwritten yet; into a cursor's words (but its state) by
@@ -24,11 +24,13 @@ void watch_know(const struct ipcr_segment *segment, const uint8_t *base, uint32_
 
 /* An operation begins on this segment (NULL: on none) ... */
 void watch_begin(const struct ipcr_segment *segment);       /* ... of nobody, who stores nothing but gates */
-void watch_take_role(const struct ipcr_segment *segment);   /* ... of who becomes publisher: its predecessor's last words */
+void watch_take_role(const struct ipcr_segment *segment);   /* ... of who becomes publisher, and reads the last entry */
 void watch_join(const struct ipcr_segment *segment);        /* ... of who becomes subscriber: it gets a cursor */
 void watch_publish(const struct ipcr_publisher *p);
 void watch_subscribe(const struct ipcr_subscriber *s);
 void watch_forget(void); /* whoever it was is going: what was opened is closed, nothing is checked until the next one */
+/* From now on another publisher publishes and overwrites so many messages before each look at `oldest`.  0 ends it. */
+void watch_laps(uint64_t messages);
 /* What this publisher lends now. */
 void watch_claim(const struct ipcr_publisher *p);
 

@@ -1,0 +1,58 @@
+"""Does the storm of multicasts find anything?  `python -m tests.storm.planted --of multicasts` plants these.
+
+It can't find what x86 forgives, nor a window of few instructions: that a joiner at the oldest message is not looked for
+again, say, which is the explorer's to find.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.storm.mistakes import Mistake
+
+__all__ = ["MISTAKES_IN_MULTICASTS"]
+
+MISTAKES_IN_MULTICASTS: Final[dict[str, Mistake]] = {
+    "published before it is written": Mistake(
+        "native/publishing.c",
+        "    racy_write(at(p, topic_at + ipcr_padded(topic->length)), message, length); /* V */\n"
+        "    tell(p, topic, topic_at, length, info);\n",
+        "    tell(p, topic, topic_at, length, info);\n"
+        "    racy_write(at(p, topic_at + ipcr_padded(topic->length)), message, length); /* V */\n",
+    ),
+    "a dead subscriber is waited for": Mistake("native/publishing.c", "if (!held || evict)", "if (evict)"),
+    "a slow subscriber is taken for dead": Mistake("native/publishing.c", "if (!held || evict)", "if (true)"),
+    "the publisher waits for nobody": Mistake(
+        "native/publishing.c",
+        "    const int rc = look_at_all(p, least);\n    if (rc == IPCR_OK)\n        p->blocked_by",
+        "    const int rc = IPCR_OK;\n    p->floor = p->next;\n    if (rc == IPCR_OK)\n        p->blocked_by",
+        also=("        const int rc = look_at_all(p, least.sequence);\n", "        const int rc = IPCR_OK;\n"),
+    ),
+    "a successor publishes where the dead one's last message lies": Mistake(
+        "native/publishing.c",
+        "        p->position = load_relaxed64(&last->position) + ipcr_padded(topic) + ipcr_padded(length);\n",
+        "        p->position = load_relaxed64(&last->position);\n",
+    ),
+    "of what was lost, one too few is told": Mistake(
+        "native/subscribing.c", "    s->lost += to - s->next;\n", "    s->lost += to - s->next - (to - s->next > 2);\n"
+    ),
+    "what was copied is believed": Mistake(
+        "native/subscribing.c",
+        "    return (int64_t)(s->next - load_relaxed64(&s->header->oldest)) >= 0 ? IPCR_OK : IPCR_AGAIN;\n",
+        "    return IPCR_OK;\n",
+    ),
+    "who was evicted is not told": Mistake(
+        "native/subscribing.c",
+        "        return load_relaxed32(&s->cursor->state) == s->state ? IPCR_OK : IPCR_LAGGED_OUT;\n",
+        "        return IPCR_OK;\n",
+        also=("        if (s->evictable && load_acquire32(&s->cursor->state) != s->state)\n", "        if (false)\n"),
+    ),
+    "a view is taken at its beginning": Mistake(
+        "native/subscribing.c",
+        "        s->lent_at = m.payload_at;\n",
+        "        s->lent_at = m.payload_at;\n        s->next++;\n        move_cursor(s);\n        s->next--;\n",
+    ),
+    "of a batch that failed, one more is said to be published": Mistake(
+        "ipc/_core/publisher.py", "error.published = published ", "error.published = published + 1 "
+    ),
+}
