@@ -95,26 +95,10 @@ def _check_first(facts: Facts, published: _Published, join: Operation, batches: 
     _compare(facts, join.process, certain + inner_certain, possible + inner_possible, batches[0])
 
 
-<<<<<<< HEAD
 def _check_gap(facts: Facts, published: _Published, process: int, takes: list[Take]) -> None:
     """Of a batch only the sum may be known: it is compared with what is missing since the one before it."""
     certain, possible = _missing(facts, published, takes)
     _compare(facts, process, certain, possible, takes[1:])
-=======
-def _check_between(facts: Facts, published: _Published, process: int, before: Take, after: Take) -> None:
-    first, behind = facts.sent[before.item.value].place + 1, facts.sent[after.item.value].place
-    if behind < first:
-        return  # out of order: said elsewhere
-    _compare(facts, process, *published.between(first, behind), after)
-    if min(before.item.sequence, after.item.sequence) >= 0 and (
-        after.item.sequence - before.item.sequence - 1 != after.item.gap
-    ):
-        facts.report.refuse(
-            Fault.WRONG_GAP,
-            f"process {process} was told of {after.item.gap} lost between numbers {before.item.sequence} and "
-            f"{after.item.sequence}",
-        )
->>>>>>> main
 
 
 def _missing(facts: Facts, published: _Published, takes: list[Take]) -> tuple[int, int]:
