@@ -187,9 +187,7 @@ def check_ends(facts: Facts) -> None:
         return
     senders = [calls for calls in facts.by_process.values() if calls[0].op == Op.SEND]
     first_return = _first_returns(senders)
-    cover = Cover(
-        (calls[-1].invoked, first_return(calls[-1].invoked)) for calls in senders if calls[-1].op == Op.LEAVE
-    )
+    cover = Cover((calls[-1].invoked, first_return(calls[-1].invoked)) for calls in senders if calls[-1].op == Op.LEAVE)
     for calls in facts.by_process.values():
         for call in calls:
             if call.op in TAKING and call.result == Result.ENDED and not cover.meets(call.invoked, call.returned):

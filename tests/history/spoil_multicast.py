@@ -134,7 +134,10 @@ def _say_ended(case: Case, random_: random.Random) -> bool:
 
 
 @spoiler(
-    MULTICAST_SPOILERS, "a reader evicted that was not far behind", Fault.FALSE_EVICTION, lambda rules: rules.least_lag is not None
+    MULTICAST_SPOILERS,
+    "a reader evicted that was not far behind",
+    Fault.FALSE_EVICTION,
+    lambda rules: rules.least_lag is not None,
 )
 def _evict(case: Case, random_: random.Random) -> bool:
     """In a call that heard that all was read."""

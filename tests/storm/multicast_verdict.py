@@ -42,9 +42,10 @@ def judge_multicast(
     counts["observers"] = sum(reads(number) == Reads.OBSERVING for number in joined)
     counts["of one topic"] = sum(reads(number) == Reads.A_TOPIC for number in joined)
     counts["evicted"] = sum(call.op in TAKING and call.result == Result.HELD_BACK for call in history.operations)
-    counts["started too late"] = sum(call.op == Op.JOIN and call.result == Result.REFUSED for call in history.operations)
+    counts["started too late"] = sum(
+        call.op == Op.JOIN and call.result == Result.REFUSED for call in history.operations
+    )
     return Outcome(report, recovery, count_operations(history), +counts)
-
 
 
 def _publishers(history: History) -> set[int]:
