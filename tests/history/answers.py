@@ -8,13 +8,13 @@ call something was there for certain, FULL if at no moment there can have been t
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from tests.history.facts import TAKING, Facts, Sent
 from tests.history.operations import FOREVER, Op, Operation, Result
 from tests.history.rules import Fault
 
-__all__ = ["Cover", "Most", "check_deaths", "check_empty", "check_full", "presence"]
+__all__ = ["Cover", "Most", "check_deaths", "check_empty", "check_ends", "check_full", "presence"]
 
 SAYS_EMPTY = frozenset({Result.EMPTY, Result.PEER_DIED, Result.ENDED})
 SAYS_FULL = frozenset({Result.FULL, Result.PEER_DIED})
@@ -166,7 +166,7 @@ def check_deaths(facts: Facts) -> None:
     if not facts.rules.false_deaths:
         return
     senders = [calls for calls in facts.by_process.values() if calls[0].op == Op.SEND]
-    readers = [calls for calls in facts.by_process.values() if calls[0].op in TAKING]
+    readers = [calls for calls in facts.by_process.values() if calls[0].op in TAKING or calls[0].op == Op.JOIN]
     for mine, others in ((senders, readers), (readers, senders)):
         cover = Cover(_vacancies(facts, others))
         for calls in mine:
@@ -178,13 +178,37 @@ def check_deaths(facts: Facts) -> None:
                     )
 
 
+def check_ends(facts: Facts) -> None:
+    """ENDED is true from a sender's leaving until somebody else sends for certain.
+
+    A sender that may be killed before its first message tells a SEND of nothing when it has the end.
+    """
+    if not facts.rules.false_ends:
+        return
+    senders = [calls for calls in facts.by_process.values() if calls[0].op == Op.SEND]
+    first_return = _first_returns(senders)
+    cover = Cover((calls[-1].invoked, first_return(calls[-1].invoked)) for calls in senders if calls[-1].op == Op.LEAVE)
+    for calls in facts.by_process.values():
+        for call in calls:
+            if call.op in TAKING and call.result == Result.ENDED and not cover.meets(call.invoked, call.returned):
+                facts.report.refuse(
+                    Fault.FALSE_END, f"process {call.process} was told at {call.returned} that it is over"
+                )
+
+
 def _vacancies(facts: Facts, chain: list[list[Operation]]) -> Iterable[tuple[int, int]]:
+    first_return = _first_returns(chain)
+    for calls in chain:
+        death = facts.history.deaths.get(calls[0].process)
+        if death is not None:
+            yield death.killed, first_return(death.killed)
+
+
+def _first_returns(chain: list[list[Operation]]) -> Callable[[int], int]:
+    """By when somebody who began after a moment had the end for certain."""
     starts = sorted((calls[0].invoked, calls[0].returned) for calls in chain)
     moments = [begun for begun, _ in starts]
     earliest = [FOREVER] * (len(starts) + 1)
     for at in range(len(starts) - 1, -1, -1):
         earliest[at] = min(earliest[at + 1], starts[at][1])
-    for calls in chain:
-        death = facts.history.deaths.get(calls[0].process)
-        if death is not None:
-            yield death.killed, earliest[bisect_right(moments, death.killed)]
+    return lambda moment: earliest[bisect_right(moments, moment)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from tests.history.answers import check_deaths, check_empty, check_full
+from tests.history.answers import check_deaths, check_empty, check_ends, check_full
 from tests.history.delivery import check_content, check_duplicates, check_losses
 from tests.history.facts import Facts
 from tests.history.leases import check_leases
@@ -44,4 +44,5 @@ def check(history: History, rules: Rules, *, left: Collection[int] = ()) -> Repo
         check_numbers(facts)
     check_full(facts)
     check_deaths(facts)
+    check_ends(facts)
     return report

@@ -21,12 +21,12 @@ class Op(IntEnum):
     SEND = 1  # one message, or a batch
     RECV = 2  # taken, then told: what a killed receiver had taken may be told by nobody
     VIEW = 3  # seen and told, then taken: what a killed viewer had seen may be seen again
-    JOIN = 4  # a reader of its own begins; most=1: at the oldest message, most=0: behind the latest
+    JOIN = 4  # a reader of its own begins; most=0: behind the latest message, 1: at the oldest, 2 + n: at number n
     LEASE = 5  # taken until it is acknowledged, given back, or its holder is gone
     ACK = 6
     NACK = 7
     DEAD_LETTER = 8  # found among those that were delivered too often
-    LEAVE = 9  # the handle was closed; what it had leased goes back
+    LEAVE = 9  # the handle was closed; what it had leased goes back, and who reads hears that it is over
     KILL = 10  # of the process that the item's value names; returns when the kernel has reaped it
     STOP = 11  # the same for SIGSTOP; returns at SIGCONT
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from itertools import accumulate, pairwise
+from itertools import accumulate, groupby, pairwise
 
 from tests.history.answers import SAYS_EMPTY, Cover
 from tests.history.facts import TAKING, Facts, Sent, Take
-from tests.history.operations import FOREVER, Op, Operation
+from tests.history.operations import FOREVER, Op, Operation, Result
 from tests.history.rules import Fault
 
 __all__ = ["check_numbers", "check_readers"]
@@ -24,12 +24,19 @@ def check_readers(facts: Facts) -> None:
     for process, calls in facts.by_process.items():
         if calls[0].op != Op.JOIN:
             continue
-        takes = [take for take in facts.by_reader.get(process, ()) if take.item.value in facts.sent]
+        takes = [
+            take
+            for take in facts.by_reader.get(process, ())
+            if take.item.value in facts.sent and take.call.result != Result.KEPT
+        ]
         _check_once(facts, process, takes)
-        _check_first(facts, published, calls[0], takes)
-        for before, after in pairwise(takes):
-            _check_between(facts, published, process, before, after)
+        batches = [list(batch) for _, batch in groupby(takes, lambda take: id(take.call))]
+        _check_first(facts, published, calls[0], batches)
+        for before, batch in pairwise(batches):
+            _check_gap(facts, published, process, [before[-1], *batch])
+        _check_told_numbers(facts, calls[0], takes)
         _check_answers(facts, calls, takes)
+        _check_eviction(facts, published, calls, batches)
 
 
 class _Published:
@@ -73,43 +80,76 @@ def _check_once(facts: Facts, process: int, takes: list[Take]) -> None:
         seen.add(take.item.value)
 
 
-def _check_first(facts: Facts, published: _Published, join: Operation, takes: list[Take]) -> None:
+def _check_first(facts: Facts, published: _Published, join: Operation, batches: list[list[Take]]) -> None:
     """Where a reader begins: behind all that was published before it joined, and with all that was after."""
-    if not takes:
+    if not batches:
         return
-    oldest, first = join.most == 1, takes[0]
+    latest, first = join.most == 0, batches[0][0]
     sent = facts.sent[first.item.value]
-    if not oldest and sent.until < join.invoked:
+    if latest and sent.until < join.invoked:
         facts.report.refuse(Fault.INVENTED, f"process {join.process} got value {first.item.value} of before it joined")
     behind = sent.place
     certain, _ = published.between(published.begun_after(join.returned), behind)
-    _, possible = published.between(0 if oldest else published.ended_after(join.invoked), behind)
-    _compare(facts, join.process, certain, possible, first)
+    _, possible = published.between(published.ended_after(join.invoked) if latest else 0, behind)
+    inner_certain, inner_possible = _missing(facts, published, batches[0])
+    _compare(facts, join.process, certain + inner_certain, possible + inner_possible, batches[0])
 
 
-def _check_between(facts: Facts, published: _Published, process: int, before: Take, after: Take) -> None:
-    first, behind = facts.sent[before.item.value].place + 1, facts.sent[after.item.value].place
-    if behind < first:
-        return  # out of order: said elsewhere
-    _compare(facts, process, *published.between(first, behind), after)
-    if min(before.item.sequence, after.item.sequence) >= 0 and (
-        after.item.sequence - before.item.sequence - 1 != after.item.gap
-    ):
-        facts.report.refuse(
-            Fault.WRONG_GAP,
-            f"process {process} was told of {after.item.gap} lost between numbers {before.item.sequence} and "
-            f"{after.item.sequence}",
-        )
+def _check_gap(facts: Facts, published: _Published, process: int, takes: list[Take]) -> None:
+    """Of a batch only the sum may be known: it is compared with what is missing since the one before it."""
+    certain, possible = _missing(facts, published, takes)
+    _compare(facts, process, certain, possible, takes[1:])
 
 
-def _compare(facts: Facts, process: int, certain: int, possible: int, take: Take) -> None:
-    told = take.item.gap
+def _missing(facts: Facts, published: _Published, takes: list[Take]) -> tuple[int, int]:
+    """How many are missing between these, for certain and at most; what is out of order is said elsewhere."""
+    certain = possible = 0
+    for before, after in pairwise(takes):
+        least, most = published.between(facts.sent[before.item.value].place + 1, facts.sent[after.item.value].place)
+        certain, possible = certain + least, possible + most
+    return certain, possible
+
+
+def _compare(facts: Facts, process: int, certain: int, possible: int, takes: list[Take]) -> None:
+    told, value = sum(take.item.gap for take in takes), takes[-1].item.value
     if not facts.rules.gaps and told == 0 and certain > 0:
-        facts.report.refuse(Fault.LOST, f"{certain} before value {take.item.value} never came to process {process}")
+        facts.report.refuse(Fault.LOST, f"{certain} before value {value} never came to process {process}")
     elif not certain <= told <= possible or (told and not facts.rules.gaps):
         facts.report.refuse(
             Fault.WRONG_GAP,
-            f"process {process} was told of {told} lost before value {take.item.value}: {certain} to {possible}",
+            f"process {process} was told of {told} lost before value {value}: {certain} to {possible}",
+        )
+
+
+def _check_told_numbers(facts: Facts, join: Operation, takes: list[Take]) -> None:
+    """Between two numbers that a reader was told are those that came, and as many as it was told that it has lost."""
+    number, missing = join.most - 3 if join.most >= 2 else None, 0  # the one before the first
+    for take in takes:
+        missing += take.item.gap
+        if take.item.sequence >= 0:
+            if number is not None and take.item.sequence != number + missing + 1:
+                facts.report.refuse(
+                    Fault.WRONG_GAP,
+                    f"process {join.process} was told of number {take.item.sequence} behind {number}, and that "
+                    f"{missing} others came or were lost between them",
+                )
+            number, missing = take.item.sequence, 0
+        else:
+            missing += 1
+
+
+def _check_eviction(facts: Facts, published: _Published, calls: list[Operation], batches: list[list[Take]]) -> None:
+    """Who is evicted was far behind; what its last call gave it may have been counted, if it was not done with it."""
+    least = facts.rules.least_lag
+    told = next((call for call in calls if call.op in TAKING and call.result == Result.HELD_BACK), None)
+    if least is None or told is None:
+        return
+    first = facts.sent[batches[-1][0].item.value].place if batches else 0
+    _, behind = published.between(first, published.begun_after(told.returned))
+    if behind < least:
+        facts.report.refuse(
+            Fault.FALSE_EVICTION,
+            f"process {told.process} was evicted at {told.returned}, at most {behind} behind: {least} is too far",
         )
 
 

@@ -24,6 +24,8 @@ class Fault(Enum):
     TORN = "torn"  # V7
     WRONG_SIZE = "wrong size"  # V8
     FALSE_DEATH = "false death"  # P5: PeerDiedError, and nobody had died
+    FALSE_END = "false end"  # P5: the end, and the publisher had not closed
+    FALSE_EVICTION = "false eviction"  # a reader that was not far enough behind
     WRONG_COUNT = "wrong delivery count"  # P3
     EARLY = "redelivered too early"  # P3: its holder lived, and had it
     FALSE_REFUSAL = "false refusal"  # P3: an acknowledgement refused while the lease was held
@@ -65,6 +67,10 @@ class Rules:
     """What a message of this size takes of the capacity, at most."""
     false_deaths: bool = False
     """Whether PEER_DIED must name a death."""
+    false_ends: bool = False
+    """Whether ENDED must name a sender that has told that it leaves."""
+    least_lag: int | None = None
+    """How many messages a reader is behind, at least, that hears HELD_BACK: it was evicted."""
 
 
 def ring_room(size: int) -> int:
@@ -75,8 +81,8 @@ def ring_room(size: int) -> int:
 CHANNEL: Final = Rules("one", "total", false_deaths=True)
 QUEUE: Final = Rules("shared", "producer")
 RELIABLE: Final = Rules("shared", "producer", across=False, leases=True, most_deliveries=5)
-LOSSLESS: Final = Rules("each", "total")
-LOSSY: Final = Rules("each", "total", gaps=True)
+LOSSLESS: Final = Rules("each", "total", false_deaths=True, false_ends=True)
+LOSSY: Final = Rules("each", "total", gaps=True, false_deaths=True, false_ends=True)
 
 
 @dataclass

@@ -1,21 +1,18 @@
-"""Good histories of structures that are still to come: leases with redelivery, and multicast, lossless and lossy."""
+"""Good histories of leases with redelivery."""
 
 from __future__ import annotations
 
 import random
 from typing import Final
 
-from tests.history.operations import History, Item, Op, Result
+from tests.history.operations import History, Op, Result
 from tests.history.simulate import SLACK, Message, Process, World
 
-__all__ = ["DELAY", "LEASE", "MOST_DELIVERIES", "multicast", "reliable_queue"]
+__all__ = ["DELAY", "LEASE", "MOST_DELIVERIES", "reliable_queue"]
 
 LEASE: Final = 40 * SLACK
 DELAY: Final = 5 * SLACK
 MOST_DELIVERIES: Final = 5
-
-
-# --- leases -----------------------------------------------------------------------------------------------------------
 
 
 class _Letters:
@@ -131,91 +128,3 @@ def _looking(world: World, letters: _Letters, number: int) -> Process:
         yield world.pause()
         world.answer(call, Result.OK)
     letters.dead.clear()
-
-
-# --- multicast --------------------------------------------------------------------------------------------------------
-
-
-class _Stream:
-    """The newest messages, each with its number, and how far each reader is."""
-
-    def __init__(self, world: World, slots: int, *, lossy: bool) -> None:
-        self.world, self.slots, self.lossy = world, slots, lossy
-        self.published: list[Item] = []
-        self.next: dict[int, int] = {}
-
-    def publish(self, item: Item) -> bool:
-        """One store; a lossless structure waits for the slowest living reader."""
-        slowest = min((at for reader, at in self.next.items() if self.world.alive(reader)), default=len(self.published))
-        if not self.lossy and len(self.published) - slowest >= self.slots:
-            return False
-        self.published.append(item._replace(sequence=len(self.published)))
-        return True
-
-    @property
-    def oldest(self) -> int:
-        return max(0, len(self.published) - self.slots)
-
-    def get(self, reader: int) -> Item | None:
-        """The reader's next message, and how many it has lost before."""
-        at = self.next[reader]
-        if at == len(self.published):
-            return None
-        lands = max(at, self.oldest) if self.lossy else at
-        self.next[reader] = lands + 1
-        return self.published[lands]._replace(gap=lands - at)
-
-
-def multicast(seed: int, *, lossy: bool, steps: int = 80) -> History:
-    """A publisher with successors, and readers that come, lag, leave and die."""
-    world = World(random.Random(seed))
-    stream = _Stream(world, world.random.randint(2, 12), lossy=lossy)
-    publisher = world.start(lambda number: _publishing(world, stream, number))
-    readers = [world.start(lambda number: _reading(world, stream, number)) for _ in range(world.random.randint(1, 3))]
-    for _ in range(world.random.randint(0, 5)):
-        world.rest(1, steps * SLACK)
-        if world.random.random() < 0.5:
-            world.kill(publisher)
-            publisher = world.start(lambda number: _publishing(world, stream, number))
-        else:
-            victim = world.random.randrange(len(readers))
-            world.kill(readers[victim])
-            readers[victim] = world.start(lambda number: _reading(world, stream, number))
-    world.rest(steps * SLACK, steps * SLACK)
-    world.end()
-    return world.finish()
-
-
-def _publishing(world: World, stream: _Stream, number: int) -> Process:
-    while not world.stopped:
-        yield world.pause()
-        item = world.new_item(100)
-        call = world.call(number, Op.SEND, [item])
-        patience = world.random.choice((1, 1000))
-        result = Result.FULL
-        while patience > 0 and result == Result.FULL:
-            yield world.pause()
-            patience -= 1
-            if stream.publish(item):
-                result = Result.OK
-        yield world.pause()
-        world.answer(call, result, done=int(result == Result.OK))
-
-
-def _reading(world: World, stream: _Stream, number: int) -> Process:
-    random_ = world.random
-    call = world.call(number, Op.JOIN, most=random_.choice((0, 1)))
-    yield world.pause()
-    stream.next[number] = stream.oldest if call.most == 1 else len(stream.published)
-    yield world.pause()
-    world.answer(call, Result.OK)
-    slow = random_.choice((1, 4)) if stream.lossy else 1
-    while True:
-        yield slow * world.pause()
-        call = world.call(number, Op.RECV)
-        yield world.pause()
-        item = stream.get(number)
-        yield world.pause()
-        world.answer(call, Result.EMPTY if item is None else Result.OK, [] if item is None else [item])
-        if item is None and world.stopped:
-            return

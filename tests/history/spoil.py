@@ -28,6 +28,7 @@ __all__ = [
     "spoiler",
     "surely_sent",
     "times_taken",
+    "uncertain",
 ]
 
 TAKING = (Op.RECV, Op.VIEW, Op.LEASE)
@@ -113,6 +114,13 @@ def times_taken(case: Case) -> dict[int, int]:
         for item in call.items:
             count[item.value] = count.get(item.value, 0) + 1
     return count
+
+
+def uncertain(case: Case) -> int:
+    """How many messages may have been sent or not: those of killed senders that came to nobody."""
+    often = times_taken(case)
+    calls = [call for call in calls_of(case, Op.SEND) if call.result == Result.OPEN]
+    return sum(item.value not in often for call in calls for item in call.items)
 
 
 def drop(place: Place) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.history.generated import KINDS, STRUCTURES, good, judge_bad, judge_good
+from tests.history.generated import KINDS, MULTICASTS, STRUCTURES, good, judge_bad, judge_good
 from tests.history.log import Log, read
 from tests.history.operations import Item, Op, Operation, Result
 
@@ -38,6 +38,18 @@ def test_a_thousand_bad_histories_are_refused_for_the_right_reason(numbers: rang
     assert set(refused) == set(KINDS)
 
 
+@pytest.mark.slow
+def test_a_thousand_good_and_a_thousand_bad_histories_of_multicasts_are_judged_rightly(numbers: range) -> None:
+    for number, name, report in judge_good(numbers, MULTICASTS):
+        assert report.accepted, f"history {number} of a {name}: {report}"
+    kinds: set[str] = set()
+    for number, name, kind, report in judge_bad(numbers, MULTICASTS):
+        assert KINDS[kind].fault in report.faults, f"history {number} of a {name}, {kind!r}: {report}"
+        kinds.add(kind)
+    print(f"{len(numbers)} good histories of multicasts, and as many bad ones, in {len(kinds)} ways")
+    assert len(kinds) == 21
+
+
 def test_good_histories_are_not_all_alike(numbers: range) -> None:
     deaths = excused = again = gaps = 0
     answers: set[str] = set()
@@ -48,7 +60,7 @@ def test_good_histories_are_not_all_alike(numbers: range) -> None:
         gaps += report.gaps
         answers |= report.answers.keys()
     assert min(deaths, excused, again, gaps) > 50
-    assert {"FULL", "EMPTY", "PEER_DIED", "ENDED", "KEPT", "REFUSED"} <= answers
+    assert {"FULL", "EMPTY", "PEER_DIED", "ENDED", "KEPT", "REFUSED", "HELD_BACK"} <= answers
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)

@@ -16,7 +16,7 @@ __all__ = ["OF_CHANNELS", "OF_MULTICASTS", "OF_QUEUES", "Figures", "Outcome", "r
 
 OF_CHANNELS: Final = ("survivor", "successor", "survivor that was left alone")
 OF_QUEUES: Final = ("survivor", "successor", "message in a dead consumer's hands")
-OF_MULTICASTS: Final = ("survivor", "successor")
+OF_MULTICASTS: Final = OF_CHANNELS
 
 PROMISED_MS: Final = 200  # asserted at five times: see DEATH_NOTICED_SECONDS
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import ipc
@@ -22,6 +22,8 @@ class MulticastKind:
     rules: Rules = LOSSLESS
     """For subscribers; observers are judged as those of a lossy one are."""
     views: bool = False
+    topics: bool = False
+    """Whether some of the readers want one topic only."""
     observed: bool = False
     """Whether some of the readers are observers."""
 
@@ -37,10 +39,12 @@ class MulticastKind:
 
 MULTICASTS: Final[dict[str, MulticastKind]] = {
     # small: the publisher waits for the slowest again and again, and for the dead
-    "lossless multicast": MulticastKind(capacity="8KiB", views=True),
+    "lossless multicast": MulticastKind(capacity="8KiB", views=True, topics=True),
     "observed multicast": MulticastKind(views=True, observed=True),
-    # who is stopped for a moment is too far behind
-    "multicast that evicts": MulticastKind({"on_laggard": "evict", "max_lag": 12}),
+    # who is stopped for a moment is too far behind; of the largest messages there is room for nine
+    "multicast that evicts": MulticastKind(
+        {"on_laggard": "evict", "max_lag": 12}, rules=replace(LOSSLESS, least_lag=8), topics=True
+    ),
     # everybody is overtaken all the time
     "lossy multicast": MulticastKind({"policy": "lossy"}, capacity="4KiB", rules=LOSSY),
 }

@@ -55,4 +55,63 @@ MISTAKES_IN_MULTICASTS: Final[dict[str, Mistake]] = {
     "of a batch that failed, one more is said to be published": Mistake(
         "ipc/_core/publisher.py", "error.published = published ", "error.published = published + 1 "
     ),
+    "a successor uses the last number again": Mistake(
+        "native/publishing.c",
+        "    p->next = load_acquire64(&p->header->published);\n",
+        "    p->next = load_acquire64(&p->header->published);\n"
+        "    p->next -= p->next - load_acquire64(&p->header->oldest) > 1;\n",
+    ),
+    "a claim that was given up is published": Mistake(
+        "native/publishing.c",
+        "    p->lent = false; /* private until it is committed: nothing to undo */\n",
+        "    if (p->lent)\n        tell(p, &p->lent_topic, p->lent_position, p->lent_length, IPCR_INFO(0, IPCR_BYTES));\n"
+        "    p->lent = false;\n",
+    ),
+    "who is not far behind is evicted": Mistake(
+        "native/publishing.c",
+        "        least = p->next + 1 - max_lag;\n",
+        "        least = p->next + 1 - max_lag / 4;\n",
+    ),
+    "a joiner gets one of before it came": Mistake(
+        "native/joining.c",
+        "wanted->start == IPCR_START_LATEST ? *next : *oldest",
+        "wanted->start == IPCR_START_LATEST ? *next - (*next != *oldest) : *oldest",
+    ),
+    "a joiner misses what is published until it reads": Mistake(
+        "native/subscribing.c",
+        "    if (s->next != s->cached_published)\n        return IPCR_OK;\n",
+        "    if (s->next != s->cached_published)\n        return IPCR_OK;\n"
+        "    if (s->received == 0 && s->lost == 0)\n"
+        "        s->next = s->cached_published = load_acquire64(&s->header->published);\n",
+    ),
+    "a reader of one topic gets all": Mistake(
+        "native/subscribing.c",
+        "    if (s->topics == 0)\n        return true;\n",
+        "    if (s->topics < 2)\n        return true;\n",
+    ),
+    "the last one of a batch stays": Mistake(
+        "ipc/_core/subscriber.py",
+        "return (self._sequences[taken - 1] + 1, self._lost[taken - 1])",
+        "return (self._sequences[taken - 1] + (taken == 1), self._lost[taken - 1])",
+    ),
+    "a death is told as the end": Mistake(
+        "native/subscribing.c",
+        "        return IPCR_OK;\n    return IPCR_PEER_DIED;",
+        "        return IPCR_OK;\n    return IPCR_END_OF_CHANNEL;",
+    ),
+    "a death is never noticed": Mistake(
+        "native/subscribing.c",
+        "        return IPCR_OK;\n    return IPCR_PEER_DIED;",
+        "        return IPCR_OK;\n    return IPCR_OK;",
+    ),
+    "a living publisher is taken for dead": Mistake(
+        "native/subscribing.c",
+        "    if (held || may_be_message(s)",
+        "    if (may_be_message(s)",
+    ),
+    "a successor gives room that readers have not left": Mistake(
+        "native/publishing.c",
+        "    p->floor = p->announced - 1;\n",
+        "    p->floor = p->next;\n",
+    ),
 }
