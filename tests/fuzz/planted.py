@@ -207,8 +207,7 @@ MULTICASTS = (
         "return p->position - p->oldest_position <= p->segment->capacity && (", "return p->position != 1 && ("),
     Bug("the oldest unchecked when the role is taken", "publishing.c",
         " || p->next - p->announced > p->mask + 1)", ")"),
-    Bug("more messages than any can have are taken over", "publishing.c",
-        "if (p->next > LAST_NUMBER || ", "if ("),
+    Bug("more messages than any can have are taken over", "publishing.c", "p->next > LAST_NUMBER || ", ""),
     Bug("a position believed when room is made", "publishing.c",
         "return *position - older <= p->position - older && (*position & 7) == 0 ?", "return (*position & 7) == 0 ?"),
     Bug("a step back of a position believed", "publishing.c", "const uint64_t older = *position;",
@@ -235,10 +234,9 @@ MULTICASTS = (
 """, """(&p->header->readers_parked);
     ipcr_registry_lock();
 """),
-    Bug("a claim that is refused leaves its topic", "publishing.c", """        topic = &no_topic;
-    rc = p->lent ? IPCR_LENT : checked""", """        topic = &no_topic;
-    p->lent_topic = *topic;
-    rc = p->lent ? IPCR_LENT : checked"""),
+    Bug("a claim that is refused leaves its topic", "publishing.c",
+        "    if (rc == IPCR_OK) {\n        p->lent = true;",
+        "    p->lent_topic = *topic;\n    if (rc == IPCR_OK) {\n        p->lent = true;"),
     Bug("laps without a bound", "subscribing.c", """    for (int laps = 0; rc == IPCR_OK && laps < LAPS_AT_ONCE;) {
         rc = is_published(s);""", """    for (int laps = 0; rc == IPCR_OK;) {
         rc = is_published(s);"""),
