@@ -230,6 +230,8 @@ def combine(case: Case, count: int, results: Sequence[dict[str, float]]) -> dict
         "lost_share": 1 - arrived / count,
         "publisher_cpu_seconds": publisher["cpu_seconds"],
         "reader_cpu_seconds": sum(one["cpu_seconds"] for one in readers) / len(readers),
+        "publisher_sleeps": publisher["sleeps"],
+        "reader_sleeps": sum(one["sleeps"] for one in readers) / len(readers),
     }
 
 

@@ -146,10 +146,10 @@ def test_a_lossy_publisher_says_the_end_until_every_reader_has_heard_it(tmp_path
 
 
 def test_a_rate_is_what_arrived_on_average_by_the_time_of_the_last_reader() -> None:
-    publisher = {"start_ns": 1_000, "end_ns": 3_000, "cpu_seconds": 1.0}
+    publisher = {"start_ns": 1_000, "end_ns": 3_000, "cpu_seconds": 1.0, "sleeps": 2}
     readers = [
-        {"start_ns": 0, "end_ns": 11_000, "arrived": 10, "cpu_seconds": 2.0},
-        {"start_ns": 0, "end_ns": 9_000, "arrived": 4, "cpu_seconds": 4.0},
+        {"start_ns": 0, "end_ns": 11_000, "arrived": 10, "cpu_seconds": 2.0, "sleeps": 3},
+        {"start_ns": 0, "end_ns": 9_000, "arrived": 4, "cpu_seconds": 4.0, "sleeps": 6},
     ]
     found = multicast.combine(case("lossy", readers=2), 10, [publisher, *readers])
     assert found["messages_per_second"] == pytest.approx(7 / 10e-6)
@@ -157,6 +157,7 @@ def test_a_rate_is_what_arrived_on_average_by_the_time_of_the_last_reader() -> N
     assert found["published_per_second"] == pytest.approx(10 / 2e-6)
     assert found["lost_share"] == pytest.approx(0.3)
     assert (found["publisher_cpu_seconds"], found["reader_cpu_seconds"]) == (1.0, 3.0)
+    assert (found["publisher_sleeps"], found["reader_sleeps"]) == (2, 4.5)
 
 
 @pytest.mark.parametrize("readers", multicast.READERS)
@@ -171,14 +172,15 @@ def test_all_readers_are_on_one_link_and_it_knows_how_many(readers: int) -> None
 # --- ours -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("size", [SIZE, 64 << 10])
 @pytest.mark.parametrize("use", ["take", "sum"])
 @pytest.mark.parametrize("policy", multicast.POLICIES)
-def test_our_ends_go_through_every_loop(policy: str, use: str, tmp_path: Path) -> None:
-    asked = case(policy, use)
-    link = Link("link0", str(tmp_path), SIZE, 1 << 20, "default", 1, asked.way)
+def test_our_ends_go_through_every_loop(policy: str, use: str, size: int, tmp_path: Path) -> None:
+    asked = Case("case", size, 1 << 22, way=f"1 {policy} {use}")
+    link = Link("link0", str(tmp_path), size, asked.capacity_bytes, "default", 1, asked.way)
     handle, other = ipc_multicast.make(link)
     receiver, sender = ipc_multicast.receiver(other, link), ipc_multicast.sender(handle, link)
-    assert (receiver.view is None) == (policy == "lossy")
+    assert (receiver.view is not None) == (policy == "lossless" and size >= 64 << 10)
     results: list[dict[str, float]] = []
 
     def publish() -> None:
