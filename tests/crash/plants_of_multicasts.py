@@ -1,4 +1,7 @@
-"""Bugs of publishers, cursors and evictions to plant in the core; see plants.py."""
+"""Bugs of publishers, cursors and evictions to plant in the core; see plants.py.
+
+`make check` plants the first of them, which differ most, and the stress tests all others.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +21,6 @@ MULTICAST_PLANTS = (
         "is_stamped(s->segment->data",
     ),
     Plant(
-        "a message is published before its entry says what it is",
-        (
-            Change(
-                "publishing.c",
-                "    store_relaxed64(&entry->sequence, p->next);\n",
-                "    store_release64(&p->header->published, p->next + 1);\n"
-                "    store_release64(&entry->sequence, p->next);\n",
-            ),
-        ),
-        "publish",
-        "load_relaxed64(&e->sequence) is",
-    ),
-    Plant(
         "what may be overwritten is said after it was",
         (
             Change(
@@ -42,27 +32,13 @@ MULTICAST_PLANTS = (
             Change("publishing.c", PUBLISHED, PUBLISHED + "    store_release64(&p->header->oldest, p->announced);\n"),
         ),
         "publish-lossy",
-        "multicast_ledger.c",
+        "load_relaxed64(&e->sequence) is",
     ),
     Plant(
         "a successor believes that everybody has passed what its predecessor announced",
         (Change("publishing.c", "    p->floor = p->announced - 1;\n", "    p->floor = p->announced;\n"),),
         "publish",
         "result >= 0",  # which one that lives reads
-    ),
-    Plant(
-        "a successor goes on behind a number that was never published",
-        (
-            Change(
-                "publishing.c",
-                "        p->bytes = load_relaxed64(&last->bytes) + length;\n",
-                "        p->bytes = load_relaxed64(&last->bytes) + length;\n"
-                "        const struct ipcr_entry *begun = ipcr_entry_at(p->entries, p->mask, p->next);\n"
-                "        p->next += load_relaxed64(&begun->sequence) == p->next;\n",
-            ),
-        ),
-        "publish",
-        "nobody alive is in the way",
     ),
     Plant(
         "a successor forgets the topic in front of the last payload",
@@ -74,19 +50,7 @@ MULTICAST_PLANTS = (
             ),
         ),
         "publish-pieces",
-        "multicast_ledger.c",
-    ),
-    Plant(
-        "a successor forgets the last message when it counts bytes",
-        (
-            Change(
-                "publishing.c",
-                "        p->bytes = load_relaxed64(&last->bytes) + length;\n",
-                "        p->bytes = load_relaxed64(&last->bytes);\n",
-            ),
-        ),
-        "publish",
-        "load_relaxed64(&e->bytes) is",
+        "is_stamped(received, length_of(w->s, number), number)",
     ),
     Plant(
         "nobody asks whether who was joining is dead",
@@ -99,25 +63,13 @@ MULTICAST_PLANTS = (
             ),
         ),
         "join-oldest",
-        "multicast_recovery.c",
+        "nobody alive is in the way",
     ),
     Plant(
         "who is in the way is evicted though it lives",
         (Change("publishing.c", "        if (!held || evict) /* who", "        if (!held || evict || held) /* who"),),
         "evict-the-dead",
         "who lives is waited for",
-    ),
-    Plant(
-        "a live one is evicted before it is in the way",
-        (
-            Change(
-                "publishing.c",
-                "        if ((int64_t)(next - least) < 0 && evict) {\n",
-                "        if ((int64_t)(next - least) < (int64_t)(p->next - next >= p->mask) && evict) {\n",
-            ),
-        ),
-        "publish-evicting",
-        "only who was in the way is evicted",
     ),
     Plant(
         "a publisher gives its role up before it says that it goes",
@@ -132,26 +84,6 @@ MULTICAST_PLANTS = (
             ),
         ),
         "close-publisher",
-        "the victim publishes, lives, and is taken for dead",
-    ),
-    Plant(
-        "the role is said to be taken before it is",
-        (
-            Change(
-                "publishing.c",
-                "    int rc = ipcr_segment_be_present(p->segment);\n",
-                "    p->generation = (load_acquire32(&p->header->publisher_state) >> 2) + 1;\n"
-                "    store_release32(&p->header->publisher_state, p->generation << 2 | IPCR_END_TAKEN);\n"
-                "    int rc = ipcr_segment_be_present(p->segment);\n",
-            ),
-            Change(
-                "publishing.c",
-                "    p->generation = (load_acquire32(&p->header->publisher_state) >> 2) + 1;\n"
-                "    store_relaxed32(&p->header->publisher_pid, ipcr_os_pid());\n",
-                "    store_relaxed32(&p->header->publisher_pid, ipcr_os_pid());\n",
-            ),
-        ),
-        "take-publisher",
         "the victim publishes, lives, and is taken for dead",
     ),
     Plant(
@@ -183,25 +115,7 @@ MULTICAST_PLANTS = (
         "what was lost is one too few",
         (Change("subscribing.c", "    s->lost += to - s->next;\n", "    s->lost += to - s->next - 1;\n"),),
         "publish-lossy",
-        "multicast_recovery.c",
-    ),
-    Plant(
-        "who lands on the newest message lands behind it",
-        (Change("subscribing.c", "published != oldest ? published - 1 : oldest", "published != oldest ? published : oldest"),),
-        "hear-latest",
-        "is_stamped(s->between->hand",
-    ),
-    Plant(
-        "a batch is passed before its caller has settled it",
-        (
-            Change(
-                "subscribing.c",
-                "        results[done++] = result;\n    }\n",
-                "        results[done++] = result;\n    }\n    move_cursor(s);\n",
-            ),
-        ),
-        "hear-many-settle-some",
-        "next <= s->next",
+        "ipcr_subscriber_last_lost(h->it.handle) is",
     ),
     Plant(
         "a subscriber is active before it says where it begins",
@@ -216,6 +130,116 @@ MULTICAST_PLANTS = (
         ),
         "join-latest",
         "published - from <= s->operation->multicast->entries",
+    ),
+    Plant(
+        "numbers of the dead are never given again",
+        (
+            Change(
+                "joining.c",
+                "            if (!any && (state == IPCR_CURSOR_JOINING || state == IPCR_CURSOR_ACTIVE))\n",
+                "            if (state == IPCR_CURSOR_JOINING || state == IPCR_CURSOR_ACTIVE)\n",
+            ),
+        ),
+        "hear",
+        "subscribe(w, start, observe, &h->it.handle) is -10, not 0",
+    ),
+)
+
+MORE_MULTICAST_PLANTS = (
+    Plant(
+        "a message is published before its entry says what it is",
+        (
+            Change(
+                "publishing.c",
+                "    store_relaxed64(&entry->sequence, p->next);\n",
+                "    store_release64(&p->header->published, p->next + 1);\n"
+                "    store_release64(&entry->sequence, p->next);\n",
+            ),
+        ),
+        "publish",
+        "load_relaxed64(&e->sequence) is",
+    ),
+    Plant(
+        "a successor goes on behind a number that was never published",
+        (
+            Change(
+                "publishing.c",
+                "        p->bytes = load_relaxed64(&last->bytes) + length;\n",
+                "        p->bytes = load_relaxed64(&last->bytes) + length;\n"
+                "        const struct ipcr_entry *begun = ipcr_entry_at(p->entries, p->mask, p->next);\n"
+                "        p->next += load_relaxed64(&begun->sequence) == p->next;\n",
+            ),
+        ),
+        "publish",
+        "nobody alive is in the way",
+    ),
+    Plant(
+        "a successor forgets the last message when it counts bytes",
+        (
+            Change(
+                "publishing.c",
+                "        p->bytes = load_relaxed64(&last->bytes) + length;\n",
+                "        p->bytes = load_relaxed64(&last->bytes);\n",
+            ),
+        ),
+        "publish",
+        "load_relaxed64(&e->bytes) is",
+    ),
+    Plant(
+        "a live one is evicted before it is in the way",
+        (
+            Change(
+                "publishing.c",
+                "        if ((int64_t)(next - least) < 0 && evict) {\n",
+                "        if ((int64_t)(next - least) < (int64_t)(p->next - next >= p->mask) && evict) {\n",
+            ),
+        ),
+        "publish-evicting",
+        "only who was in the way is evicted",
+    ),
+    Plant(
+        "the role is said to be taken before it is",
+        (
+            Change(
+                "publishing.c",
+                "    int rc = ipcr_segment_be_present(p->segment);\n",
+                "    p->generation = (load_acquire32(&p->header->publisher_state) >> 2) + 1;\n"
+                "    store_release32(&p->header->publisher_state, p->generation << 2 | IPCR_END_TAKEN);\n"
+                "    int rc = ipcr_segment_be_present(p->segment);\n",
+            ),
+            Change(
+                "publishing.c",
+                "    p->generation = (load_acquire32(&p->header->publisher_state) >> 2) + 1;\n"
+                "    store_relaxed32(&p->header->publisher_pid, ipcr_os_pid());\n",
+                "    store_relaxed32(&p->header->publisher_pid, ipcr_os_pid());\n",
+            ),
+        ),
+        "take-publisher",
+        "the victim publishes, lives, and is taken for dead",
+    ),
+    Plant(
+        "who lands on the newest message lands behind it",
+        (
+            Change(
+                "subscribing.c",
+                "published != oldest ? published - 1 : oldest",
+                "published != oldest ? published : oldest",
+            ),
+        ),
+        "hear-latest",
+        "is_stamped(s->between->hand",
+    ),
+    Plant(
+        "a batch is passed before its caller has settled it",
+        (
+            Change(
+                "subscribing.c",
+                "        results[done++] = result;\n    }\n",
+                "        results[done++] = result;\n    }\n    move_cursor(s);\n",
+            ),
+        ),
+        "hear-many-settle-some",
+        "next <= s->next",
     ),
     Plant(
         "a number is in use before anybody looks so far",
@@ -242,19 +266,7 @@ MULTICAST_PLANTS = (
             ),
         ),
         "join-evicted",
-        "multicast_",
-    ),
-    Plant(
-        "numbers of the dead are never given again",
-        (
-            Change(
-                "joining.c",
-                "            if (!any && (state == IPCR_CURSOR_JOINING || state == IPCR_CURSOR_ACTIVE))\n",
-                "            if (state == IPCR_CURSOR_JOINING || state == IPCR_CURSOR_ACTIVE)\n",
-            ),
-        ),
-        "hear",
-        "multicast_recovery.c",
+        "published - from <= s->operation->multicast->entries",
     ),
     Plant(
         "who leaves gives its number back before it says so",
@@ -281,6 +293,19 @@ MULTICAST_PLANTS = (
             ),
         ),
         "join-beside-a-publisher",
-        "multicast_",
+        "result >= 0",
+    ),
+    Plant(
+        "a publisher lets what was announced be overwritten though somebody joined below it",
+        (
+            Change(
+                "publishing.c",
+                "        if (rc != IPCR_OK)\n            return rc;\n        if ((int64_t)(p->floor - most.sequence) < 0)",
+                "        if (rc != IPCR_OK && p->blocked_by == IPCR_NO_SUBSCRIBER)\n            return rc;\n"
+                "        if ((int64_t)(p->floor - most.sequence) < 0)",
+            ),
+        ),
+        "publish-beside-a-joiner",
+        "load_relaxed64(&e->sequence) is",
     ),
 )
