@@ -57,7 +57,7 @@ static void publish_meanwhile(struct stage *s)
         publishes_meanwhile(s, 2);
 }
 
-/* A publisher that waits for nobody takes a stopped joiner for one that won't come: it begins anew. */
+/* A publisher that waits for nobody takes a stopped joiner for one that won't come, and goes on: that one begins anew. */
 static void evict_meanwhile(struct stage *s)
 {
     struct ipcr_publisher *p = s->broadcast->publisher;
@@ -66,7 +66,7 @@ static void evict_meanwhile(struct stage *s)
     p->slice_end_ns = 0;
     p->need = p->next;
     CHECK_IS(ipcr_publisher_look_around(p), IPCR_OK);
-    s->peer_acts++;
+    publishes_meanwhile(s, 2);
 }
 
 /* --- after ---------------------------------------------------------------------------------------------------------- */
@@ -133,6 +133,12 @@ static const struct start moments[] = {
     { "20 instructions later", 21, FULL_OF_READ }, { "40 instructions later", 41, FULL_OF_READ },
 };
 
+static const struct start few_moments[] = {
+    { "as it joins", 1, FULL_OF_READ },
+    { "10 instructions later", 11, FULL_OF_READ },
+    { "20 instructions later", 21, FULL_OF_READ },
+};
+
 static const struct multicast_shape waits = { .entries = 4 };
 static const struct multicast_shape lossy = { .entries = 4, .options = { .policy = IPCR_LOSSY } };
 static const struct multicast_shape evicting = { .entries = 4, .options = { .on_laggard = IPCR_EVICT_LAGGARDS } };
@@ -158,9 +164,9 @@ const struct operation joining_operations[] = {
 const struct operation joining_beside_operations[] = {
     { .name = "join-beside-a-publisher", JOINER, STARTS(moments), .multicast = &waits, .plan = plan_oldest,
       .operate = join_oldest, .meanwhile = publish_meanwhile },
-    { .name = "join-lossy-beside-a-publisher", JOINER, STARTS(moments), .multicast = &lossy, .plan = plan_oldest,
+    { .name = "join-lossy-beside-a-publisher", JOINER, STARTS(few_moments), .multicast = &lossy, .plan = plan_oldest,
       .operate = join_oldest, .meanwhile = publish_meanwhile },
-    { .name = "join-evicted", JOINER, STARTS(moments), .multicast = &evicting, .plan = plan_oldest,
+    { .name = "join-evicted", JOINER, STARTS(few_moments), .multicast = &evicting, .plan = plan_oldest,
       .operate = join_oldest, .meanwhile = evict_meanwhile },
     { .name = NULL },
 };

@@ -4,7 +4,7 @@
  */
 #include "multicast_stage.h"
 
-enum { PATIENCE_MS = 20, IN_A_ROW = 3, SETTLED = 2, MIDDLE_OF_COPY = 1 };
+enum { PATIENCE_MS = 5, IN_A_ROW = 3, SETTLED = 2, MIDDLE_OF_COPY = 1 };
 
 static struct ipcr_subscriber *mine;
 
@@ -160,9 +160,16 @@ static void plan_odd(struct stage *s)
     s->next += (s->next - 1) % 2 == 0;
 }
 
-static void plan_observer(struct stage *s)
+/* What comes meanwhile begins with a message that takes the whole ring. */
+static void plan_overwritten(struct stage *s)
 {
     plan_one(s);
+    s->lengths[s->broadcast->published] = s->operation->capacity;
+}
+
+static void plan_observer(struct stage *s)
+{
+    plan_overwritten(s);
     s->broadcast->victim_number = NOBODYS_NUMBER;
 }
 
@@ -201,7 +208,7 @@ static void lap_meanwhile(struct stage *s)
 static void evict_meanwhile(struct stage *s)
 {
     if (is_the_moment(s))
-        publishes_meanwhile(s, 1);
+        publishes_meanwhile(s, 2);
 }
 
 /* --- after ---------------------------------------------------------------------------------------------------------- */
@@ -351,6 +358,10 @@ static const struct start moments[] = {
     { "after 160 instructions", 160, FULL_OF_READ },
     { "after 240 instructions", 240, FULL_OF_READ },
 };
+static const struct start few_moments[] = {
+    { "in the middle of the copy", MIDDLE_OF_COPY, FULL_OF_READ },
+    { "after 80 instructions", 80, FULL_OF_READ },
+};
 static const struct start waiting_starts[] = {
     { "nothing there", 0, NOT_YET },
     { "its publisher died", 0, DEAD_ALL_READ },
@@ -397,12 +408,12 @@ const struct operation subscribing_operations[] = {
 /* Those beside which somebody lives and acts: between two instructions, not at system calls. */
 const struct operation subscribing_beside_operations[] = {
     { .name = "hear-lapped", SUBSCRIBER, .multicast = &lossy, .check = check_receiving_lossy, STARTS(moments),
-      .plan = plan_one, .approach = approach, .operate = copy_one, .meanwhile = lap_meanwhile },
+      .plan = plan_overwritten, .approach = approach, .operate = copy_one, .meanwhile = lap_meanwhile },
     { .name = "hear-latest", SUBSCRIBER, .multicast = &lossy, .check = check_receiving_lossy, STARTS(moments),
-      .plan = plan_one, .approach = approach_for_latest, .operate = copy_one, .meanwhile = lap_meanwhile },
+      .plan = plan_overwritten, .approach = approach_for_latest, .operate = copy_one, .meanwhile = lap_meanwhile },
     { .name = "hear-evicted", SUBSCRIBER, .multicast = &evicting, .check = check_receiving_evictable, STARTS(moments),
-      .plan = plan_one, .approach = approach, .operate = copy_one, .meanwhile = evict_meanwhile },
-    { .name = "observe-lapped", SUBSCRIBER, .multicast = &waits, .check = check_observing, STARTS(moments),
+      .plan = plan_overwritten, .approach = approach, .operate = copy_one, .meanwhile = evict_meanwhile },
+    { .name = "observe-lapped", SUBSCRIBER, .multicast = &waits, .check = check_observing, STARTS(few_moments),
       .plan = plan_observer, .approach = approach_as_observer, .operate = observe_one, .meanwhile = evict_meanwhile },
     { .name = NULL },
 };
