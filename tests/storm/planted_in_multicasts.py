@@ -12,6 +12,9 @@ from tests.storm.mistakes import Mistake
 
 __all__ = ["MISTAKES_IN_MULTICASTS"]
 
+_WRITTEN = "        ipcr_pieces_write(at(p, topic_at + ipcr_padded(topic->length)), pieces, count, 0); /* V */\n"
+_TOLD = "        sequence = (int64_t)tell(p, topic, topic_at, length, info);\n"
+
 MISTAKES_IN_MULTICASTS: Final[dict[str, Mistake]] = {
     "published before it is written": Mistake(
         "native/publishing.c",
@@ -19,6 +22,7 @@ MISTAKES_IN_MULTICASTS: Final[dict[str, Mistake]] = {
         "    tell(p, topic, topic_at, length, info);\n",
         "    tell(p, topic, topic_at, length, info);\n"
         "    racy_write(at(p, topic_at + ipcr_padded(topic->length)), message, length); /* V */\n",
+        also=(_WRITTEN + _TOLD, _TOLD + _WRITTEN),
     ),
     "a dead subscriber is waited for": Mistake("native/publishing.c", "if (!held || evict)", "if (evict)"),
     "a slow subscriber is taken for dead": Mistake("native/publishing.c", "if (!held || evict)", "if (true)"),
@@ -64,7 +68,8 @@ MISTAKES_IN_MULTICASTS: Final[dict[str, Mistake]] = {
     "a claim that was given up is published": Mistake(
         "native/publishing.c",
         "    p->lent = false; /* private until it is committed: nothing to undo */\n",
-        "    if (p->lent)\n        tell(p, &p->lent_topic, p->lent_position, p->lent_length, IPCR_INFO(0, IPCR_BYTES));\n"
+        "    if (p->lent)\n"
+        "        tell(p, &p->lent_topic, p->lent_position, p->lent_length, IPCR_INFO(0, IPCR_BYTES));\n"
         "    p->lent = false;\n",
     ),
     "who is not far behind is evicted": Mistake(
