@@ -54,7 +54,7 @@ class _Stream:
         return Result.PEER_DIED if self.publisher in self.world.history.deaths else Result.EMPTY
 
 
-def multicast(seed: int, *, lossy: bool = False, lag: int | None = None, steps: int = 80) -> History:
+def multicast(seed: int, *, lossy: bool = False, lag: int | None = None, steps: int = 60) -> History:
     """A publisher with successors, and readers that come, lag, leave and die."""
     world = World(random.Random(seed))
     slots = world.random.randint(2, 12) if lag is None else lag + 4

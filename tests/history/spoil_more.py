@@ -46,10 +46,11 @@ def _drop_in_the_middle(case: Case, random_: random.Random) -> bool:
     if uncertain(case):  # what may have been published may be what a gap was told for
         return False
     sure, places = surely_sent(case), places_of(case)
-    inner = [
+    inner = [  # not in a reader's first call: it is not known exactly where it began
         place
         for before, place, after in zip(places, places[1:], places[2:], strict=False)
         if before.call.process == place.call.process == after.call.process
+        and before.call is not place.call
         and place.item.value in sure
         and place.item.gap == 0
     ]

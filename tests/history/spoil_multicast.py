@@ -40,13 +40,15 @@ def _lose_the_last(case: Case, random_: random.Random) -> bool:
     """Not even in a lossy one, where the newest is never overwritten before the next one is there."""
     senders = senders_of(case)
     ends = {call.process: call for call in calls_of(case, *TAKING) if call.result == Result.ENDED}
+    joined = {call.process: call.returned for call in calls_of(case, Op.JOIN)}
     newest = max((call.invoked for call in senders.values()), default=0)
     for reader in _readers(case, random_):
         places = [place for place in places_of(case) if place.call.process == reader]
         if reader not in ends or not places or len(places[-1].call.items) != 1:
             continue
         place, sent = places[-1], senders[places[-1].item.value]
-        if sent.done == len(sent.items) == 1 and sent.invoked == newest and place.call.returned < ends[reader].invoked:
+        alone = sent.done == len(sent.items) == 1 and sent.invoked == newest > joined[reader]
+        if alone and max(sent.returned, place.call.returned) < ends[reader].invoked:
             drop(place)
             return True
     return False

@@ -47,7 +47,8 @@ def test_a_thousand_good_and_a_thousand_bad_histories_of_multicasts_are_judged_r
         assert KINDS[kind].fault in report.faults, f"history {number} of a {name}, {kind!r}: {report}"
         kinds.add(kind)
     print(f"{len(numbers)} good histories of multicasts, and as many bad ones, in {len(kinds)} ways")
-    assert len(kinds) == 21
+    rules = [STRUCTURES[name](0).rules for name in MULTICASTS]
+    assert kinds == {kind for kind, spoiler in KINDS.items() if any(map(spoiler.fits, rules))}
 
 
 def test_good_histories_are_not_all_alike(numbers: range) -> None:
@@ -59,7 +60,7 @@ def test_good_histories_are_not_all_alike(numbers: range) -> None:
         again += report.again
         gaps += report.gaps
         answers |= report.answers.keys()
-    assert min(deaths, excused, again, gaps) > 50
+    assert min(deaths, excused, again, gaps) > 25
     assert {"FULL", "EMPTY", "PEER_DIED", "ENDED", "KEPT", "REFUSED", "HELD_BACK"} <= answers
 
 

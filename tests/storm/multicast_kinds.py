@@ -21,6 +21,8 @@ class MulticastKind:
     capacity: str = "16KiB"
     rules: Rules = LOSSLESS
     """For subscribers; observers are judged as those of a lossy one are."""
+    largest: int = 1500
+    """Bytes of a message."""
     views: bool = False
     topics: bool = False
     """Whether some of the readers want one topic only."""
@@ -39,12 +41,12 @@ class MulticastKind:
 
 MULTICASTS: Final[dict[str, MulticastKind]] = {
     # small: the publisher waits for the slowest again and again, and for the dead
-    "lossless multicast": MulticastKind(capacity="8KiB", views=True, topics=True),
-    "observed multicast": MulticastKind(views=True, observed=True),
+    "lossless multicast": MulticastKind(capacity="8KiB", largest=6000, views=True, topics=True),
+    "observed multicast": MulticastKind(largest=12_000, views=True, observed=True),
     # who is stopped for a moment is too far behind; of the largest messages there is room for nine
     "multicast that evicts": MulticastKind(
         {"on_laggard": "evict", "max_lag": 12}, rules=replace(LOSSLESS, least_lag=8), topics=True
     ),
     # everybody is overtaken all the time
-    "lossy multicast": MulticastKind({"policy": "lossy"}, capacity="4KiB", rules=LOSSY),
+    "lossy multicast": MulticastKind({"policy": "lossy"}, capacity="8KiB", largest=5000, rules=LOSSY),
 }

@@ -26,7 +26,7 @@ __all__ = ["Reads", "has_topic", "play_at_a_multicast", "process_of", "reads"]
 PATIENT: Final = (0.02, 0.1)
 TOPICS: Final = (None, "a topic", "another", "")  # a message's value says which it has
 WANTED: Final = 1  # by who wants one only
-LARGEST: Final = 1500
+HELD: Final = (0, 0, 0, 0, 0, 0, 0, 0, LINGER, 5 * LINGER)  # seconds for which a view is lent before it is looked at
 SUBSCRIPTIONS: Final = 1000  # of one process, at most
 CALLS: Final = 400  # with one subscription, at most
 
@@ -91,7 +91,7 @@ def _publish_on(part: Part, log: Log, multicast: Any) -> None:
 
 def _new(part: Part, topic: int, *, small: bool = False) -> tuple[Item, bytes]:
     part.serial += (topic - part.serial - 1) % len(TOPICS)  # so that the next one's value says it
-    return new_message(part, most=300 if small or part.random.random() < 0.9 else LARGEST)
+    return new_message(part, most=300 if small or part.random.random() < 0.9 else MULTICASTS[part.kind].largest)
 
 
 def _some_topic(part: Part) -> int:
@@ -292,9 +292,8 @@ class _Reader:
         self.log.begin(Op.VIEW)
         try:
             with self.subscriber.view(timeout=self.random.choice(PATIENT)) as lent:
+                time.sleep(self.random.choice(HELD))
                 self.log.seen(self._item(lent))
-                if self.random.random() < 0.1:
-                    time.sleep(LINGER)
                 del lent
         except ipc.TimeoutError:
             result = Result.EMPTY

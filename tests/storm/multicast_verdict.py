@@ -1,4 +1,4 @@
-"""What the logs of a round over a multicast say, compared with what is promised and with the multicast's own counters."""
+"""What the logs of a round over a multicast say, compared with what is promised and with its own counters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import ipc
 from tests.history.checker import check
 from tests.history.facts import TAKING
 from tests.history.log import read
-from tests.history.operations import History, Op, Operation, Result
+from tests.history.operations import History, Op, Result
 from tests.history.rules import LOSSY, Fault, Report, Rules
 from tests.storm.figures import Outcome, count_operations, recoveries
 from tests.storm.multicast_kinds import MulticastKind
