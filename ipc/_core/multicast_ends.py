@@ -32,7 +32,8 @@ open_ends: weakref.WeakSet[MulticastEnd] = weakref.WeakSet()
 class MulticastEnd(SeatRoot):
     """A publisher or a subscriber.
 
-    With the accelerator, `publish`, `recv` and `__next__` begin in native/fast/multicasts.c, which does the plain cases.
+    With the accelerator, `publish`, `recv` and `__next__` begin in native/fast/multicasts.c, which does the plain
+    cases.
     """
 
     __slots__ = ("__weakref__", "_closed_because", "_handle", "_label", "_segment", "_use")
