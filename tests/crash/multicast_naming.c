@@ -276,7 +276,6 @@ static void check_left(struct stage *s)
 #define ALIVE { "a live multicast, with a message", 0, LIVE_UNREAD }
 
 static const struct start anything[] = { NOBODY_THERE, AN_ORPHAN, ALIVE };
-static const struct start nothing_alive[] = { NOBODY_THERE, AN_ORPHAN };
 static const struct start something[] = { AN_ORPHAN, ALIVE };
 static const struct start to_leave[] = { { "an orphan", 0, ORPHAN }, ALIVE };
 static const struct start orphans[] = { AN_ORPHAN };
@@ -285,7 +284,7 @@ static const struct start orphans[] = { AN_ORPHAN };
 
 const struct operation multicast_name_operations[] = {
     { .name = "create-multicast", NAMED, STARTS(anything), .operate = create, .observe = observe, .check = check_created },
-    { .name = "create-multicast-by-rename", NAMED, STARTS(nothing_alive), .approach = approach_without_nameless_files,
+    { .name = "create-multicast-by-rename", NAMED, STARTS(orphans), .approach = approach_without_nameless_files,
       .operate = create, .observe = observe, .check = check_created },
     { .name = "attach-and-join", NAMED, STARTS(something), .operate = attach_and_join, .observe = observe,
       .check = check_attached },

@@ -272,6 +272,15 @@ static const struct start role_starts[] = {
     { "its predecessor died in the middle", 0, SCRIBBLED },
 };
 
+static const struct start adopting_starts[] = {
+    { "its predecessor died when it had announced", 0, ANNOUNCED },
+    { "its predecessor died in the middle", 0, SCRIBBLED },
+};
+static const struct start polling_starts[] = {
+    { "full", 0, FULL_OF_UNREAD },
+    { "a dead laggard and a dead joiner", 0, BOTH_DIED },
+};
+
 static const struct multicast_shape waits = { .entries = 4 };
 static const struct multicast_shape narrow = { .entries = 2 };
 static const struct multicast_shape lossy = { .entries = 4, .options = { .policy = IPCR_LOSSY } };
@@ -325,11 +334,11 @@ const struct operation publishing_operations[] = {
       .operate = evict_the_dead },
     { .name = "sleep-for-room", PUBLISHER, STARTS(sleeping_starts), .multicast = &waits, .plan = plan_evicting,
       .operate = sleep_for_room },
-    { .name = "look-around", PUBLISHER, STARTS(waiting_starts), .multicast = &waits, .plan = plan_evicting,
+    { .name = "look-around", PUBLISHER, STARTS(polling_starts), .multicast = &waits, .plan = plan_evicting,
       .operate = look_around },
     { .name = "take-publisher", NEWCOMER, STARTS(role_starts), .multicast = &waits, .plan = plan_role,
       .operate = take_role },
-    { .name = "take-publisher-and-publish", NEWCOMER, STARTS(role_starts), .multicast = &waits, .plan = plan_role_and_one,
+    { .name = "take-publisher-and-publish", NEWCOMER, STARTS(adopting_starts), .multicast = &waits, .plan = plan_role_and_one,
       .operate = take_role_and_publish },
     { .name = "close-publisher", PUBLISHER, STARTS(few_starts), .multicast = &waits, .plan = plan_closing,
       .operate = close_publisher },

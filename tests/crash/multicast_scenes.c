@@ -174,7 +174,7 @@ static void numbers_of_the_dead(struct stage *s)
     over(s, it);
 }
 
-static void numbers_taken(struct stage *s, bool one_is_dead)
+static void all_numbers(struct stage *s)
 {
     const struct past it = past(s);
     struct ipcr_subscriber *others[IPCR_MOST_SUBSCRIBERS];
@@ -182,15 +182,11 @@ static void numbers_taken(struct stage *s, bool one_is_dead)
     while (count < IPCR_MOST_SUBSCRIBERS - 1)
         others[count++] = joins(s, IPCR_START_LATEST, IPCR_LAP_TO_OLDEST);
     publishes(s, it.p, 1);
-    if (one_is_dead)
-        dies_listening(others[--count]);
+    dies_listening(others[--count]);
     for (uint32_t i = 0; i < count; i++)
         listens_on(s, others[i]);
     over(s, it);
 }
-
-static void all_numbers(struct stage *s) { numbers_taken(s, true); }
-static void every_number(struct stage *s) { numbers_taken(s, false); }
 
 static struct ipcr_entry *next_entry(struct stage *s)
 {
@@ -292,7 +288,6 @@ static void (*const scenes[MULTICAST_SCENES])(struct stage *s) = {
     [BOTH_DIED] = both_died,
     [NUMBERS_OF_THE_DEAD] = numbers_of_the_dead,
     [ALL_NUMBERS] = all_numbers,
-    [EVERY_NUMBER] = every_number,
     [ANNOUNCED] = announced,
     [SCRIBBLED] = scribbled,
     [CLOSED_ONE_UNREAD] = closed_one_unread,

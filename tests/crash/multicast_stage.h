@@ -50,7 +50,6 @@ enum multicast_scene {
     BOTH_DIED,
     NUMBERS_OF_THE_DEAD, /* all but those of the living, some active, some joining, some evicted */
     ALL_NUMBERS,   /* the living have all but one, which a dead one has */
-    EVERY_NUMBER,  /* the living have all */
     ANNOUNCED,     /* the last publisher died when it had moved `oldest` above who still reads */
     SCRIBBLED,     /* the last publisher died in the middle of the next message */
     CLOSED_ONE_UNREAD, /* the last publisher closed */

@@ -335,12 +335,10 @@ static const struct start starts[] = {
     { "nothing there", 0, NOT_YET },
     { "one unread", UINT32_MAX - 3, ONE_UNREAD },
     { "full", 0, FULL_OF_UNREAD },
-    { "full, the first is read", 0, FIRST_READ },
     { "no bytes", 0, BYTES_UNREAD },
     { "a dead laggard", 0, LAGGARD_DIED },
     { "closed, one unread", 0, CLOSED_ONE_UNREAD },
     { "its publisher died", 0, DEAD_ONE_UNREAD },
-    PAYLOADS_END_IN(8),
     PAYLOADS_END_IN(24),
 };
 static const struct start few_starts[] = {
