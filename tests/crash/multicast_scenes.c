@@ -1,7 +1,7 @@
 /* multicast_scenes.c - what there is before the victim enters; see multicast_stage.h.
  *
- * The victim is the next publisher (side: the sender), and the one before has gone; or it is a subscriber, and a publisher
- * lives on.
+ * The victim is the next publisher (side: the sender), and the one before has gone; or it is a subscriber, and a
+ * publisher lives on.
  */
 #include "multicast_stage.h"
 
@@ -242,7 +242,8 @@ static struct past ends_in(struct stage *s, uint64_t bytes)
     const struct past it = past(s);
     uint64_t *length = &s->lengths[s->broadcast->published];
     *length = 0;
-    *length = (s->segment->capacity - bytes - end_of(s, s->broadcast->published, position_now(s))) & (s->segment->capacity - 1);
+    const uint64_t begins = end_of(s, s->broadcast->published, position_now(s));
+    *length = (s->segment->capacity - bytes - begins) & (s->segment->capacity - 1);
     publishes(s, it.p, 1);
     hears(s, it.a, 1);
     CHECK_IS((position_now(s) + bytes) & (s->segment->capacity - 1), 0);
@@ -318,8 +319,8 @@ void prepare_multicast(struct stage *s)
     ledger_begin(s);
     struct broadcast *b = s->broadcast = calloc(1, sizeof *b);
     CHECK(b != NULL);
-    CHECK_IS(ipcr_segment_create_multicast(NULL, "ipc:test", s->operation->capacity, shape->entries, &shape->options, first,
-                                           &s->segment),
+    CHECK_IS(ipcr_segment_create_multicast(NULL, "ipc:test", s->operation->capacity, shape->entries, &shape->options,
+                                           first, &s->segment),
              IPCR_OK);
     segment_lives_on(s, s->segment);
     scenes[s->start->filled](s);
