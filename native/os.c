@@ -61,7 +61,7 @@ uint32_t ipcr_os_cpus(uint32_t *only)
     if (sched_getaffinity(0, sizeof set, &set) != 0)
         return 2; /* more than 1,024 CPUs: certainly not alone */
     const int count = CPU_COUNT(&set);
-    for (uint32_t cpu = 0; count == 1 && cpu < CPU_SETSIZE; cpu++)
+    for (uint32_t cpu = 0; count == 1 && *only == 0 && cpu < CPU_SETSIZE; cpu++)
         if (CPU_ISSET(cpu, &set))
             *only = cpu + 1;
     return (uint32_t)count;

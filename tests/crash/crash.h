@@ -121,7 +121,7 @@ struct stage {
 extern const struct operation sending_operations[], receiving_operations[], parts_operations[], end_operations[],
     name_operations[], putting_operations[], taking_operations[], lease_operations[], repair_operations[],
     queue_name_operations[], publishing_operations[], publishing_beside_operations[], subscribing_operations[],
-    subscribing_beside_operations[],
+    lapped_operations[],
     joining_operations[], joining_beside_operations[], multicast_name_operations[];
 
 #define STARTS(list) .starts = (list), .starts_count = sizeof(list) / sizeof(list)[0]

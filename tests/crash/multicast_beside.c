@@ -1,7 +1,7 @@
 /* multicast_beside.c - a publisher dies while it publishes, and somebody joined or read in the middle of that.
  *
- * Who joins finds the one `oldest` or the other, and may be below what the dead one had announced: its successor has to wait
- * for it.  Who reads what is about to be overwritten has it whole, or hears that it was evicted.
+ * Who joins finds the one `oldest` or the other, and may be below what the dead one had announced: its successor has to
+ * wait for it.  Who reads what is about to be overwritten has it whole, or hears that it was evicted.
  */
 #include "multicast_stage.h"
 
@@ -23,7 +23,7 @@ static int64_t publish(struct stage *s)
 
 static void plan(struct stage *s) { s->broadcast->will_publish = 1; }
 
-/* --- meanwhile ------------------------------------------------------------------------------------------------------ */
+/* --- meanwhile -------------------------------------------------------------------------------------------------- */
 
 enum { WHEN_ANNOUNCED = 1 };
 
@@ -67,7 +67,7 @@ static void read_meanwhile(struct stage *s)
     remember_cursor(s, l->handle->number);
 }
 
-/* --- after ---------------------------------------------------------------------------------------------------------- */
+/* --- after ------------------------------------------------------------------------------------------------------ */
 
 static void check_publishing(struct stage *s)
 {
@@ -98,9 +98,9 @@ static const struct start read_moments[] = {
 static const struct multicast_shape waits = { .entries = 4 };
 static const struct multicast_shape evicting = { .entries = 4, .options = { .on_laggard = IPCR_EVICT_LAGGARDS } };
 
-#define PUBLISHER                                                                                                        \
-    .side = IPCR_SENDER, .capacity = SMALLEST, .ways = WAYS_OF_MULTICASTS, .prepare = prepare_multicast, .plan = plan,   \
-    .approach = approach, .operate = publish, .observe = observe_publisher, .check = check_publishing
+#define PUBLISHER                                                                                                \
+    .side = IPCR_SENDER, .capacity = SMALLEST, .ways = WAYS_OF_MULTICASTS, .prepare = prepare_multicast,         \
+    .plan = plan, .approach = approach, .operate = publish, .observe = observe_publisher, .check = check_publishing
 
 const struct operation publishing_beside_operations[] = {
     { .name = "publish-beside-a-joiner", PUBLISHER, STARTS(join_moments), .multicast = &waits,

@@ -2,7 +2,7 @@
 #include "multicast_stage.h"
 #include "multicast_stats.h"
 
-/* --- messages ------------------------------------------------------------------------------------------------------- */
+/* --- messages --------------------------------------------------------------------------------------------------- */
 
 static const struct ipcr_entry *entry_of(const struct stage *s, uint64_t number)
 {
@@ -48,7 +48,7 @@ static void check_row(struct stage *s, uint64_t from, uint64_t published)
     }
 }
 
-/* --- cursors -------------------------------------------------------------------------------------------------------- */
+/* --- cursors ---------------------------------------------------------------------------------------------------- */
 
 static const struct listener *living_with(const struct stage *s, uint32_t number)
 {
@@ -73,7 +73,8 @@ static void check_other_cursor(struct stage *s, uint32_t number, uint64_t publis
         return;
     CHECK((was & IPCR_CURSOR_MASK) == IPCR_CURSOR_ACTIVE || (was & IPCR_CURSOR_MASK) == IPCR_CURSOR_JOINING);
     CHECK_IS(state, (was & ~IPCR_CURSOR_MASK) | IPCR_CURSOR_EVICTED);
-    const bool looked_at = s->operation->side == IPCR_SENDER && s->operation->meanwhile == NULL; /* else it may have moved since */
+    /* with somebody beside, it may have moved since it was looked at */
+    const bool looked_at = s->operation->side == IPCR_SENDER && s->operation->meanwhile == NULL;
     if (looked_at && evicts(s) && published == b->published && (was & IPCR_CURSOR_MASK) == IPCR_CURSOR_ACTIVE)
         CHECK(!would_fit(s, published, number_of(s, next)) && "only who was in the way is evicted");
     if (!evicts(s))
@@ -104,7 +105,7 @@ static uint64_t check_cursors(struct stage *s, uint64_t oldest, uint64_t publish
     return lowest;
 }
 
-/* --- the rest ------------------------------------------------------------------------------------------------------- */
+/* --- the rest --------------------------------------------------------------------------------------------------- */
 
 static void check_publisher_state(struct stage *s)
 {
@@ -157,7 +158,7 @@ uint64_t check_multicast_words(struct stage *s)
     return published;
 }
 
-/* --- while the victim lives ----------------------------------------------------------------------------------------- */
+/* --- while the victim lives ------------------------------------------------------------------------------------- */
 
 const char *observe_publisher(struct stage *s)
 {
@@ -182,5 +183,6 @@ const char *observe_subscriber(struct stage *s)
     if (ipcr_publisher_look_around(b->publisher) != IPCR_OK)
         return "the living publisher can't look after its subscribers";
     const uint32_t state = load_acquire32(&words_of(s)->cursor[b->victim_number].state);
-    return (state & IPCR_CURSOR_MASK) == IPCR_CURSOR_EVICTED ? "the victim subscribes, lives, and is taken for dead" : NULL;
+    const bool evicted = (state & IPCR_CURSOR_MASK) == IPCR_CURSOR_EVICTED;
+    return evicted ? "the victim subscribes, lives, and is taken for dead" : NULL;
 }

@@ -1,8 +1,8 @@
-/* multicast_naming.c - whoever gives a multicast its name, attaches to it, takes the name away, or is the last to leave,
- * dies: naming.c with a publisher and subscribers.
+/* multicast_naming.c - whoever gives a multicast its name, attaches to it, takes the name away, or is the last to
+ * leave, dies: naming.c with a publisher and subscribers.
  *
- * What is other than with a ring: messages keep no name alive.  Whoever subscribed has gone, and who comes later has no claim
- * on what is old.  While anybody lives, it goes on under its name.
+ * What is other than with a ring: messages keep no name alive.  Whoever subscribed has gone, and who comes later has no
+ * claim on what is old.  While anybody lives, it goes on under its name.
  */
 #include "multicast_stage.h"
 #include "multicast_stats.h"
@@ -49,7 +49,7 @@ static bool with_message(const struct stage *s)
     return s->start->filled == ORPHAN_UNREAD || s->start->filled == LIVE_UNREAD;
 }
 
-/* --- before --------------------------------------------------------------------------------------------------------- */
+/* --- before ----------------------------------------------------------------------------------------------------- */
 
 /* A publisher dies when it has published, or not; a subscriber of it stays. */
 static struct ipcr_subscriber *begin(struct stage *s)
@@ -103,7 +103,7 @@ static void prepare(struct stage *s)
         CHECK(read_uuid(s->dir, s->note));
 }
 
-/* --- operations ----------------------------------------------------------------------------------------------------- */
+/* --- operations ------------------------------------------------------------------------------------------------- */
 
 static int64_t create(struct stage *s) { return create_multicast(s->dir, &mine); }
 
@@ -151,7 +151,7 @@ static int64_t unlink_name(struct stage *s)
     return ipcr_segment_unlink(mine);
 }
 
-/* --- while it lives, and after -------------------------------------------------------------------------------------- */
+/* --- while it lives, and after ---------------------------------------------------------------------------------- */
 
 static const char *observe(struct stage *s)
 {
@@ -178,9 +178,10 @@ static void hear_one(struct stage *s, struct ipcr_subscriber *handle, uint64_t n
     CHECK_IS(ipcr_subscriber_last_sequence(handle), number);
 }
 
-/* What is there first, by those who lived and by who comes; then some more, to all of them, and over the last entry.  A number
- * of the dead is free to be taken, and in nobody's way. */
-static void check_works(struct stage *s, struct ipcr_segment *segment, struct ipcr_subscriber *old, uint64_t heard, uint64_t there)
+/* What is there first, by those who lived and by who comes; then some more, to all of them, and over the last entry.  A
+ * number of the dead is free to be taken, and in nobody's way. */
+static void check_works(struct stage *s, struct ipcr_segment *segment, struct ipcr_subscriber *old, uint64_t heard,
+                        uint64_t there)
 {
     struct ipcr_subscriber *handle = NULL;
     struct ipcr_publisher *p = NULL;
@@ -276,7 +277,6 @@ static void check_left(struct stage *s)
 #define ALIVE { "a live multicast, with a message", 0, LIVE_UNREAD }
 
 static const struct start anything[] = { NOBODY_THERE, AN_ORPHAN, ALIVE };
-static const struct start nothing_alive[] = { NOBODY_THERE, AN_ORPHAN };
 static const struct start something[] = { AN_ORPHAN, ALIVE };
 static const struct start to_leave[] = { { "an orphan", 0, ORPHAN }, ALIVE };
 static const struct start orphans[] = { AN_ORPHAN };
@@ -284,8 +284,9 @@ static const struct start orphans[] = { AN_ORPHAN };
 #define NAMED .prepare = prepare, .capacity = SMALLEST, .ways = WAYS, .multicast = &shape, .side = IPCR_SENDER
 
 const struct operation multicast_name_operations[] = {
-    { .name = "create-multicast", NAMED, STARTS(anything), .operate = create, .observe = observe, .check = check_created },
-    { .name = "create-multicast-by-rename", NAMED, STARTS(nothing_alive), .approach = approach_without_nameless_files,
+    { .name = "create-multicast", NAMED, STARTS(anything), .operate = create, .observe = observe,
+      .check = check_created },
+    { .name = "create-multicast-by-rename", NAMED, STARTS(orphans), .approach = approach_without_nameless_files,
       .operate = create, .observe = observe, .check = check_created },
     { .name = "attach-and-join", NAMED, STARTS(something), .operate = attach_and_join, .observe = observe,
       .check = check_attached },

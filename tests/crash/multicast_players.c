@@ -2,7 +2,7 @@
 #include "multicast_stage.h"
 #include "registry.h"
 
-/* --- messages ------------------------------------------------------------------------------------------------------- */
+/* --- messages --------------------------------------------------------------------------------------------------- */
 
 struct ipcr_topic topic_called(const char *name)
 {
@@ -35,7 +35,7 @@ int64_t publish_number(struct stage *s, struct ipcr_publisher *p, uint64_t numbe
                                                    : ipcr_publish(p, topic, &piece, 1, IPCR_INFO(0, encoding));
 }
 
-/* --- room ----------------------------------------------------------------------------------------------------------- */
+/* --- room ------------------------------------------------------------------------------------------------------- */
 
 static const struct ipcr_entry *entry_of(const struct stage *s, uint64_t number)
 {
@@ -65,7 +65,8 @@ static bool fits(const struct stage *s, uint64_t number, uint64_t position, uint
 {
     const struct multicast_shape *shape = s->operation->multicast;
     const uint64_t kept = number + 1 - floor, most = shape->options.max_lag;
-    return kept <= shape->entries && (most == 0 || kept <= most) && end_of(s, number, position) - from <= s->operation->capacity;
+    return kept <= shape->entries && (most == 0 || kept <= most) &&
+           end_of(s, number, position) - from <= s->operation->capacity;
 }
 
 static uint64_t position_of_kept(const struct stage *s, uint64_t published, uint64_t floor)
@@ -99,7 +100,7 @@ uint64_t room_for(struct stage *s, uint64_t most)
     return count;
 }
 
-/* --- players -------------------------------------------------------------------------------------------------------- */
+/* --- players ---------------------------------------------------------------------------------------------------- */
 
 struct ipcr_publisher *begins_to_publish(struct stage *s)
 {

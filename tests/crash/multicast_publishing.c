@@ -1,6 +1,7 @@
-/* multicast_publishing.c - a publisher dies: taking the role, publishing in each way, waiting for room, evicting, leaving.
+/* multicast_publishing.c - a publisher dies: taking the role, publishing in each way, waiting for room, leaving.
  *
- * The promise: what publish returned from is there; a message that it had not returned from is there whole, or not at all.
+ * The promise: what publish returned from is there; a message that it had not returned from is there whole, or not at
+ * all.
  */
 #include "multicast_stage.h"
 
@@ -55,7 +56,7 @@ static int64_t publish_many(struct stage *s)
         lengths[i] = length_of(s, s->next + i);
         infos[i] = IPCR_INFO(0, s->operation->multicast->encoding);
     }
-    const int64_t rc = ipcr_publish_many(mine, topic_of_number(s, s->next), (const char *)message, lengths, infos, IN_A_ROW);
+    const int64_t rc = ipcr_publish_many(mine, NULL, (const char *)message, lengths, infos, IN_A_ROW);
     return rc == IPCR_FULL ? 0 : rc;
 }
 
@@ -81,7 +82,8 @@ static int64_t claim_and_commit(struct stage *s)
     if (claim(s) == 0)
         return 0;
     copy_in((uint8_t *)ipcr_publisher_lent(mine), message, length);
-    return was_published(s, s->next, ipcr_publisher_commit(mine, length, IPCR_INFO(0, s->operation->multicast->encoding)));
+    const uint64_t info = IPCR_INFO(0, s->operation->multicast->encoding);
+    return was_published(s, s->next, ipcr_publisher_commit(mine, length, info));
 }
 
 static int64_t claim_and_abandon(struct stage *s)
@@ -140,7 +142,7 @@ static int64_t close_publisher(struct stage *s)
     return 0;
 }
 
-/* --- what they will do ---------------------------------------------------------------------------------------------- */
+/* --- what they will do ------------------------------------------------------------------------------------------ */
 
 static void will_publish(struct stage *s, uint64_t most)
 {
@@ -177,7 +179,7 @@ static void plan_evicting(struct stage *s)
     s->broadcast->will_publish = (uint64_t)s->broadcast->promised;
 }
 
-/* --- after ---------------------------------------------------------------------------------------------------------- */
+/* --- after ------------------------------------------------------------------------------------------------------ */
 
 static void check_publishing(struct stage *s)
 {
@@ -191,7 +193,7 @@ static void check_publishing(struct stage *s)
     check_multicast_goes_on(s, published);
 }
 
-/* --- where ---------------------------------------------------------------------------------------------------------- */
+/* --- where ------------------------------------------------------------------------------------------------------ */
 
 static const struct start starts[] = {
     { "not yet", 0, NOT_YET },
@@ -255,7 +257,10 @@ static const struct start narrow_starts[] = {
     { "full of what is read", 0, FULL_OF_READ },
     { "a dead laggard", 0, LAGGARD_DIED },
 };
-static const struct start lagging_starts[] = { { "two unread", 0, TWO_UNREAD }, { "nearly full", 0, NEARLY_FULL_OF_UNREAD } };
+static const struct start lagging_starts[] = {
+    { "two unread", 0, TWO_UNREAD },
+    { "nearly full", 0, NEARLY_FULL_OF_UNREAD },
+};
 static const struct start waiting_starts[] = {
     { "full", 0, FULL_OF_UNREAD },
     { "a dead laggard", 0, LAGGARD_DIED },
@@ -272,6 +277,15 @@ static const struct start role_starts[] = {
     { "its predecessor died in the middle", 0, SCRIBBLED },
 };
 
+static const struct start adopting_starts[] = {
+    { "its predecessor died when it had announced", 0, ANNOUNCED },
+    { "its predecessor died in the middle", 0, SCRIBBLED },
+};
+static const struct start polling_starts[] = {
+    { "full", 0, FULL_OF_UNREAD },
+    { "a dead laggard and a dead joiner", 0, BOTH_DIED },
+};
+
 static const struct multicast_shape waits = { .entries = 4 };
 static const struct multicast_shape narrow = { .entries = 2 };
 static const struct multicast_shape lossy = { .entries = 4, .options = { .policy = IPCR_LOSSY } };
@@ -285,26 +299,27 @@ static const struct multicast_shape aligned = { .entries = 4, .topics = true, .e
 static const struct multicast_shape aligned_many = { .entries = 4, .encoding = IPCR_PICKLE };
 static const struct multicast_shape wide_lossy = { .entries = 32, .options = { .policy = IPCR_LOSSY } };
 
-#define PUBLISHER                                                                                                        \
-    .side = IPCR_SENDER, .capacity = SMALLEST, .ways = WAYS_OF_MULTICASTS, .prepare = prepare_multicast,                 \
+#define PUBLISHER                                                                                                    \
+    .side = IPCR_SENDER, .capacity = SMALLEST, .ways = WAYS_OF_MULTICASTS, .prepare = prepare_multicast,             \
     .approach = approach, .observe = observe_publisher, .check = check_publishing
-#define NEWCOMER                                                                                                         \
-    .side = IPCR_SENDER, .capacity = SMALLEST, .ways = WAYS_OF_MULTICASTS, .prepare = prepare_multicast,                 \
+#define NEWCOMER                                                                                                     \
+    .side = IPCR_SENDER, .capacity = SMALLEST, .ways = WAYS_OF_MULTICASTS, .prepare = prepare_multicast,             \
     .approach = approach_with_nothing, .observe = observe_publisher, .check = check_publishing
 
 const struct operation publishing_operations[] = {
     { .name = "publish", PUBLISHER, STARTS(starts), .multicast = &waits, .plan = plan_one, .operate = publish },
     { .name = "publish-in-two-entries", PUBLISHER, STARTS(narrow_starts), .multicast = &narrow, .plan = plan_one,
       .operate = publish },
-    { .name = "publish-lossy", PUBLISHER, STARTS(lossy_starts), .multicast = &lossy, .plan = plan_one, .operate = publish },
+    { .name = "publish-lossy", PUBLISHER, STARTS(lossy_starts), .multicast = &lossy, .plan = plan_one,
+      .operate = publish },
     { .name = "publish-far-ahead", PUBLISHER, STARTS(few_starts), .multicast = &wide_lossy, .plan = plan_one,
       .operate = publish },
     { .name = "publish-evicting", PUBLISHER, STARTS(evicting_starts), .multicast = &evicting, .plan = plan_one,
       .operate = publish },
     { .name = "publish-max-lag", PUBLISHER, STARTS(lagging_starts), .multicast = &max_lag, .plan = plan_one,
       .operate = publish },
-    { .name = "publish-evicting-early", PUBLISHER, STARTS(lagging_starts), .multicast = &evicting_early, .plan = plan_one,
-      .operate = publish },
+    { .name = "publish-evicting-early", PUBLISHER, STARTS(lagging_starts), .multicast = &evicting_early,
+      .plan = plan_one, .operate = publish },
     { .name = "publish-each", PUBLISHER, STARTS(more_starts), .multicast = &waits, .plan = plan_row,
       .operate = publish_each },
     { .name = "publish-each-lossy", PUBLISHER, STARTS(few_starts), .multicast = &lossy, .plan = plan_row,
@@ -325,12 +340,12 @@ const struct operation publishing_operations[] = {
       .operate = evict_the_dead },
     { .name = "sleep-for-room", PUBLISHER, STARTS(sleeping_starts), .multicast = &waits, .plan = plan_evicting,
       .operate = sleep_for_room },
-    { .name = "look-around", PUBLISHER, STARTS(waiting_starts), .multicast = &waits, .plan = plan_evicting,
+    { .name = "look-around", PUBLISHER, STARTS(polling_starts), .multicast = &waits, .plan = plan_evicting,
       .operate = look_around },
     { .name = "take-publisher", NEWCOMER, STARTS(role_starts), .multicast = &waits, .plan = plan_role,
       .operate = take_role },
-    { .name = "take-publisher-and-publish", NEWCOMER, STARTS(role_starts), .multicast = &waits, .plan = plan_role_and_one,
-      .operate = take_role_and_publish },
+    { .name = "take-publisher-and-publish", NEWCOMER, STARTS(adopting_starts), .multicast = &waits,
+      .plan = plan_role_and_one, .operate = take_role_and_publish },
     { .name = "close-publisher", PUBLISHER, STARTS(few_starts), .multicast = &waits, .plan = plan_closing,
       .operate = close_publisher },
     { .name = NULL },

@@ -1,8 +1,8 @@
 /* multicast_recovery.c - everything from a death on: those who lived, those who come, and then lap after lap.
  *
- * What each will hear is known in advance: without loss every number in turn; where messages may be lost, exactly as many as
- * the words say.  A publisher has room as soon as all that *live* have read what is in the way; and whoever is named for a
- * message that has no room is alive, and as far behind as is said.  Three ways to go on (`way`):
+ * What each will hear is known in advance: without loss every number in turn; where messages may be lost, exactly as
+ * many as the words say.  A publisher has room as soon as all that *live* have read what is in the way; and whoever is
+ * named for a message that has no room is alive, and as far behind as is said.  Three ways to go on (`way`):
  *
  *   LISTENERS_FIRST  those who lived read what is there and ask whether somebody publishes; others come
  *   PUBLISHER_FIRST  the publisher who lived, or a new one, publishes; who reads is asked to only when there is no room
@@ -27,14 +27,14 @@ struct world {
     struct ipcr_publisher *publisher;
     struct hearer hearers[MOST_THERE];
     uint32_t count;
-    uint32_t locked; /* numbers that were given back here, and are still locked: this process stands for another (recovery.c) */
+    uint32_t locked; /* numbers given back here, and still locked: this process stands for another (recovery.c) */
     uint64_t published;
     bool closed;
 };
 
 static uint64_t oldest_now(const struct world *w) { return number_of(w->s, load_acquire64(&words_of(w->s)->oldest)); }
 
-/* --- who comes ------------------------------------------------------------------------------------------------------ */
+/* --- who comes -------------------------------------------------------------------------------------------------- */
 
 static struct ipcr_segment *attached(struct stage *s)
 {
@@ -105,7 +105,7 @@ static void joiners_come(struct world *w)
     comes(w, IPCR_START_OLDEST, true);
 }
 
-/* --- who reads ------------------------------------------------------------------------------------------------------ */
+/* --- who reads -------------------------------------------------------------------------------------------------- */
 
 static bool may_lose(const struct world *w, const struct hearer *h) { return is_lossy(w->s) || h->observer; }
 
@@ -207,7 +207,7 @@ static void look_for_publisher(struct world *w)
     }
 }
 
-/* --- who publishes -------------------------------------------------------------------------------------------------- */
+/* --- who publishes ---------------------------------------------------------------------------------------------- */
 
 static void publisher_comes(struct world *w)
 {
@@ -286,7 +286,7 @@ static void laps(struct world *w)
     publish_next(w);
 }
 
-/* --- the whole ------------------------------------------------------------------------------------------------------ */
+/* --- the whole -------------------------------------------------------------------------------------------------- */
 
 static void check_left(struct world *w)
 {

@@ -1,7 +1,7 @@
 /* multicast_scenes.c - what there is before the victim enters; see multicast_stage.h.
  *
- * The victim is the next publisher (side: the sender), and the one before has gone; or it is a subscriber, and a publisher
- * lives on.
+ * The victim is the next publisher (side: the sender), and the one before has gone; or it is a subscriber, and a
+ * publisher lives on.
  */
 #include "multicast_stage.h"
 
@@ -174,7 +174,7 @@ static void numbers_of_the_dead(struct stage *s)
     over(s, it);
 }
 
-static void numbers_taken(struct stage *s, bool one_is_dead)
+static void all_numbers(struct stage *s)
 {
     const struct past it = past(s);
     struct ipcr_subscriber *others[IPCR_MOST_SUBSCRIBERS];
@@ -182,15 +182,11 @@ static void numbers_taken(struct stage *s, bool one_is_dead)
     while (count < IPCR_MOST_SUBSCRIBERS - 1)
         others[count++] = joins(s, IPCR_START_LATEST, IPCR_LAP_TO_OLDEST);
     publishes(s, it.p, 1);
-    if (one_is_dead)
-        dies_listening(others[--count]);
+    dies_listening(others[--count]);
     for (uint32_t i = 0; i < count; i++)
         listens_on(s, others[i]);
     over(s, it);
 }
-
-static void all_numbers(struct stage *s) { numbers_taken(s, true); }
-static void every_number(struct stage *s) { numbers_taken(s, false); }
 
 static struct ipcr_entry *next_entry(struct stage *s)
 {
@@ -246,7 +242,8 @@ static struct past ends_in(struct stage *s, uint64_t bytes)
     const struct past it = past(s);
     uint64_t *length = &s->lengths[s->broadcast->published];
     *length = 0;
-    *length = (s->segment->capacity - bytes - end_of(s, s->broadcast->published, position_now(s))) & (s->segment->capacity - 1);
+    const uint64_t begins = end_of(s, s->broadcast->published, position_now(s));
+    *length = (s->segment->capacity - bytes - begins) & (s->segment->capacity - 1);
     publishes(s, it.p, 1);
     hears(s, it.a, 1);
     CHECK_IS((position_now(s) + bytes) & (s->segment->capacity - 1), 0);
@@ -292,7 +289,6 @@ static void (*const scenes[MULTICAST_SCENES])(struct stage *s) = {
     [BOTH_DIED] = both_died,
     [NUMBERS_OF_THE_DEAD] = numbers_of_the_dead,
     [ALL_NUMBERS] = all_numbers,
-    [EVERY_NUMBER] = every_number,
     [ANNOUNCED] = announced,
     [SCRIBBLED] = scribbled,
     [CLOSED_ONE_UNREAD] = closed_one_unread,
@@ -323,8 +319,8 @@ void prepare_multicast(struct stage *s)
     ledger_begin(s);
     struct broadcast *b = s->broadcast = calloc(1, sizeof *b);
     CHECK(b != NULL);
-    CHECK_IS(ipcr_segment_create_multicast(NULL, "ipc:test", s->operation->capacity, shape->entries, &shape->options, first,
-                                           &s->segment),
+    CHECK_IS(ipcr_segment_create_multicast(NULL, "ipc:test", s->operation->capacity, shape->entries, &shape->options,
+                                           first, &s->segment),
              IPCR_OK);
     segment_lives_on(s, s->segment);
     scenes[s->start->filled](s);

@@ -1,16 +1,17 @@
-/* multicast_stage.h - multicasts on the stage: who has published what, who hears it, and what must hold after any death.
+/* multicast_stage.h - multicasts on the stage: who publishes, who hears it, and what must hold after any death.
  *
- * Messages have numbers, counted from 0, which the segment's sequences are as well (less the first one).  A number tells the
- * message's length, bytes, topic and encoding, so whoever reads a message knows whether it is whole, and which one it should
- * have been.
+ * Messages have numbers, counted from 0, which the segment's sequences are as well (less the first).  A number tells the
+ * message's length, bytes, topic and encoding, so whoever reads a message knows whether it is whole, and which one
+ * it should have been.
  *
  * A multicast that somebody died in is in order when
  *
- *   - `published` says a whole number of messages, those that were promised among them, and each that somebody may still
- *     read is there: its entry, its name of a topic, its payload;
- *   - `oldest` has not gone back, and nothing that an active subscriber of a lossless one has yet to read was overwritten;
- *   - each cursor stands where its owner left it, or where the dead one was by then, and what a cursor has passed is in its
- *     caller's hand;
+ *   - `published` says a whole number of messages, those that were promised among them, and each that somebody may
+ *     still read is there: its entry, its name of a topic, its payload;
+ *   - `oldest` has not gone back, and nothing that an active subscriber of a lossless one has yet to read was
+ *     overwritten;
+ *   - each cursor stands where its owner left it, or where the dead one was by then, and what a cursor has passed is in
+ *     its caller's hand;
  *
  * and when everything goes on from there (multicast_recovery.c).
  */
@@ -50,7 +51,6 @@ enum multicast_scene {
     BOTH_DIED,
     NUMBERS_OF_THE_DEAD, /* all but those of the living, some active, some joining, some evicted */
     ALL_NUMBERS,   /* the living have all but one, which a dead one has */
-    EVERY_NUMBER,  /* the living have all */
     ANNOUNCED,     /* the last publisher died when it had moved `oldest` above who still reads */
     SCRIBBLED,     /* the last publisher died in the middle of the next message */
     CLOSED_ONE_UNREAD, /* the last publisher closed */
@@ -98,16 +98,25 @@ void broadcast_end(struct stage *s);
 /* prepare of all operations on multicasts: segment, scene, and what the operation will do. */
 void prepare_multicast(struct stage *s);
 
-static inline struct ipcr_multicast_header *words_of(const struct stage *s) { return ipcr_multicast_header(s->segment); }
-static inline uint64_t sequence_of(const struct stage *s, uint64_t number) { return s->segment->start_position + number; }
-static inline uint64_t number_of(const struct stage *s, uint64_t sequence) { return sequence - s->segment->start_position; }
+static inline struct ipcr_multicast_header *words_of(const struct stage *s)
+{
+    return ipcr_multicast_header(s->segment);
+}
+static inline uint64_t sequence_of(const struct stage *s, uint64_t number)
+{
+    return s->segment->start_position + number;
+}
+static inline uint64_t number_of(const struct stage *s, uint64_t sequence)
+{
+    return sequence - s->segment->start_position;
+}
 static inline bool is_lossy(const struct stage *s) { return s->operation->multicast->options.policy == IPCR_LOSSY; }
 static inline bool evicts(const struct stage *s)
 {
     return s->operation->multicast->options.on_laggard == IPCR_EVICT_LAGGARDS;
 }
 
-/* --- messages ------------------------------------------------------------------------------------------------------- */
+/* --- messages --------------------------------------------------------------------------------------------------- */
 
 struct ipcr_topic topic_called(const char *name);
 const struct ipcr_topic *topic_of_number(const struct stage *s, uint64_t number); /* NULL: none */
@@ -124,7 +133,7 @@ bool would_fit(struct stage *s, uint64_t published, uint64_t floor);
 /* How many of `most` messages fit, as subscribers stand who are there, dead or alive; for plans. */
 uint64_t room_for(struct stage *s, uint64_t most);
 
-/* --- players -------------------------------------------------------------------------------------------------------- */
+/* --- players ---------------------------------------------------------------------------------------------------- */
 
 struct ipcr_publisher *begins_to_publish(struct stage *s);
 void publishes(struct stage *s, struct ipcr_publisher *p, uint64_t count);
@@ -135,7 +144,7 @@ void listens_on(struct stage *s, struct ipcr_subscriber *handle); /* lives on, a
 void hears(struct stage *s, struct ipcr_subscriber *handle, uint64_t count);
 void dies_listening(struct ipcr_subscriber *handle);
 
-/* --- after a death -------------------------------------------------------------------------------------------------- */
+/* --- after a death ---------------------------------------------------------------------------------------------- */
 
 /* All words against what is known; how many messages there are. */
 uint64_t check_multicast_words(struct stage *s);
@@ -144,6 +153,19 @@ void check_message(struct stage *s, uint64_t number);
 
 /* Its victim is, or becomes, a subscriber: the number that it has or will get, and where it begins. */
 void will_subscribe(struct stage *s, uint64_t from);
+static inline const struct ipcr_cursor *cursor_of_victim(const struct stage *s)
+{
+    return &words_of(s)->cursor[s->broadcast->victim_number];
+}
+static inline uint64_t next_of_victim(const struct stage *s)
+{
+    return number_of(s, load_acquire64(&cursor_of_victim(s)->next));
+}
+static inline uint32_t state_of_victim(const struct stage *s)
+{
+    return load_acquire32(&cursor_of_victim(s)->state) & IPCR_CURSOR_MASK;
+}
+
 /* In meanwhile: whoever publishes does so, as far as there is room. */
 void publishes_meanwhile(struct stage *s, uint64_t count);
 

@@ -13,7 +13,7 @@ const struct operation *const all_rooms[] = { sending_operations, receiving_oper
                                               taking_operations, lease_operations, repair_operations,
                                               queue_name_operations, publishing_operations,
                                               publishing_beside_operations,
-                                              subscribing_operations, subscribing_beside_operations,
+                                              subscribing_operations, lapped_operations,
                                               joining_operations, joining_beside_operations,
                                               multicast_name_operations, NULL };
 const struct operation *const rooms_with_system_calls[] = { end_operations,    name_operations,  putting_operations,
