@@ -197,7 +197,7 @@ mutants: build/model/explorer $(VENV)/have-dev ## weaken memory orders one by on
 CRASH_NATIVE ?= native
 CRASH_OUT    ?= build/crash
 CRASH_OPT    ?= -O2
-CRASH_FLAGS   = $(STRICT:-Inative=-I$(CRASH_NATIVE)) -Itests/native $(CRASH_OPT)
+CRASH_FLAGS   = $(STRICT:-Inative=-I$(CRASH_NATIVE)) -DIPCR_MOST_SUBSCRIBERS=6u -Itests/native $(CRASH_OPT)
 CRASH_MAINS  := every_instruction kill_points
 CRASH_WRAP    = -Wl,--wrap=ipcr_os_open_nameless,--wrap=ipcr_os_now_ns,--wrap=ipcr_os_futex_wait
 CRASH_CORE    = $(CORE:native/%.c=$(CRASH_OUT)/native/%.o)

@@ -76,7 +76,7 @@ def publish_all(case: Case, ends: Ends, count: int, checked: bool) -> dict[str, 
         start = monotonic_ns()
         for _ in repeat(None, count):
             publish(message)
-        times = {"start_ns": start, "end_ns": monotonic_ns()}
+        times: dict[str, float] = {"start_ns": start, "end_ns": monotonic_ns()}
         while ended is not None and ended.heard < readers:  # whoever is overtaken loses this one too
             publish(prepare(_end_of_round(case.message_bytes)))
             ended.hear(SECONDS_BETWEEN_ENDS)
@@ -127,11 +127,8 @@ def read_all(case: Case, ends: Ends, count: int, checked: bool) -> dict[str, flo
     end, message = ends.receivers[0], payload(case.message_bytes)
     _, lossy, summed = _way(case)
     start = monotonic_ns()
-    total, use = _Total(case.message_bytes), None
-    if checked:
-        use = _comparing(message)
-    elif summed:
-        use = total.add
+    total = _Total(message) if summed and not checked else None
+    use = _comparing(message) if checked else None if total is None else total.add
     if lossy:
         arrived = _take_until_the_end(end, use, start)
         times = {"start_ns": start, "end_ns": monotonic_ns()}
@@ -139,7 +136,7 @@ def read_all(case: Case, ends: Ends, count: int, checked: bool) -> dict[str, flo
     else:
         _take(end, use, count)
         arrived, times = count, {"start_ns": start, "end_ns": monotonic_ns()}
-    if summed and not checked:
+    if total is not None:
         total.check(arrived)
     return {**times, "arrived": arrived}
 
@@ -196,20 +193,18 @@ def _comparing(expected: bytes) -> Use:
 class _Total:
     """The sum of all words of all messages, modulo 2**64."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._sum = 0
+    def __init__(self, message: bytes) -> None:
+        import numpy as np  # here, so that processes that don't sum start sooner
+
+        self._array, self._word, self._sum = np.frombuffer, np.uint64, 0
+        self.add(message)
+        self._each, self._sum = self._sum, 0
 
     def add(self, message: Any) -> None:
-        import numpy as np
-
-        self._sum += int(np.frombuffer(message, np.uint64).sum())
+        self._sum += int(self._array(message, self._word).sum())
 
     def check(self, messages: int) -> None:
-        import numpy as np
-
-        each = int(np.frombuffer(payload(self._size), np.uint64).sum())
-        if self._sum != messages * each:
+        if self._sum != messages * self._each:
             raise AssertionError("messages did not arrive as they were published: their sum is another one")
 
 
@@ -235,6 +230,8 @@ def combine(case: Case, count: int, results: Sequence[dict[str, float]]) -> dict
         "lost_share": 1 - arrived / count,
         "publisher_cpu_seconds": publisher["cpu_seconds"],
         "reader_cpu_seconds": sum(one["cpu_seconds"] for one in readers) / len(readers),
+        "publisher_sleeps": publisher["sleeps"],
+        "reader_sleeps": sum(one["sleeps"] for one in readers) / len(readers),
     }
 
 

@@ -80,7 +80,8 @@ def run(settings: options.Settings, readers: Sequence[int] = (), policies: Seque
                     replace(who, measure=_measurer(replace(plan, peer=who.key))) for who in field.contestants
                 ]
                 rows = found.hold(field, settings)
-                found.compare(rows, "ours", "best")
+                if how == "attached":  # who is asleep is woken later by some
+                    found.compare(rows, "ours", "best")
     return found
 
 

@@ -7,11 +7,25 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import arrays, batches, floor, imports, latency, options, plot, queues, report, taking, throughput
+from . import (
+    arrays,
+    batches,
+    floor,
+    imports,
+    latency,
+    multicast,
+    options,
+    plot,
+    publishing,
+    queues,
+    report,
+    taking,
+    throughput,
+)
 
 __all__ = ["main"]
 
-QUESTIONS = (throughput, batches, latency, arrays, queues, taking, imports, floor)
+QUESTIONS = (throughput, batches, latency, arrays, queues, taking, multicast, publishing, imports, floor)
 OUTPUT = Path("build") / "bench"
 
 

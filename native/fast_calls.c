@@ -18,6 +18,10 @@ static const struct ipcr_fast_calls calls = {
     .queue_spin = ipcr_queue_spin_for_message,
     .lease_ack = ipcr_lease_ack,
     .lease_nack = ipcr_lease_nack,
+    .publish = ipcr_publish,
+    .subscriber_try_recv_into = ipcr_subscriber_try_recv_into,
+    .subscriber_recv_into = ipcr_subscriber_recv_into,
+    .subscriber_copy = ipcr_subscriber_copy,
 };
 
 const void *ipcr_fast_calls(void) { return &calls; }

@@ -6,9 +6,10 @@
 #ifndef IPCR_FAST_CALLS_H
 #define IPCR_FAST_CALLS_H
 
+#include "multicast.h"
 #include "queue.h"
 
-#define IPCR_FAST_CALLS_VERSION 2u
+#define IPCR_FAST_CALLS_VERSION 3u
 
 struct ipcr_fast_calls {
     uint32_t version; /* an accelerator left over from another build is refused */
@@ -27,6 +28,11 @@ struct ipcr_fast_calls {
     bool (*queue_spin)(struct ipcr_queue *q);
     int (*lease_ack)(struct ipcr_queue *q, const struct ipcr_lease *lease);
     int (*lease_nack)(struct ipcr_queue *q, const struct ipcr_lease *lease, uint64_t delay_ns);
+    int64_t (*publish)(struct ipcr_publisher *p, const struct ipcr_topic *topic, const struct ipcr_piece *pieces,
+                       uint64_t count, uint64_t info);
+    int64_t (*subscriber_try_recv_into)(struct ipcr_subscriber_inbox *inbox);
+    int64_t (*subscriber_recv_into)(struct ipcr_subscriber_inbox *inbox);
+    int64_t (*subscriber_copy)(struct ipcr_subscriber *s, char *out, uint64_t room);
 };
 
 const void *ipcr_fast_calls(void);

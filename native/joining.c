@@ -25,7 +25,12 @@ static int take_number(struct ipcr_subscriber *s)
             const uint32_t state = load_acquire32(&s->header->cursor[i].state) & IPCR_CURSOR_MASK;
             if (!any && (state == IPCR_CURSOR_JOINING || state == IPCR_CURSOR_ACTIVE))
                 continue; /* by the second time it may have left, or been evicted */
-            const int rc = lock_number(s, i);
+            bool held = false;
+            int rc = IPCR_OK;
+            if (state != IPCR_CURSOR_FREE) /* of a thousand, each lock that is refused costs five times as much */
+                rc = ipcr_probe(s->segment->fd, s->segment->id, IPCR_LOCK_SUBSCRIBER(i), &held);
+            if (rc == IPCR_OK)
+                rc = held ? IPCR_TAKEN : lock_number(s, i);
             if (rc == IPCR_TAKEN)
                 continue;
             if (rc == IPCR_OK) {

@@ -133,6 +133,7 @@ struct ipcr_subscriber {
     uint64_t lost_before; /* when the message before was handed out */
     uint64_t received;
     uint64_t batch_next, batch_lost, batch_lost_before, batch_received; /* what they were before a batch that is not settled */
+    uint64_t batch_end; /* `next` behind it */
     uint64_t last_sequence, last_lost; /* of the message received last, as is the next */
     int32_t last_topic_length; /* -1: it has no topic */
     char last_topic[IPCR_MOST_TOPIC];
@@ -175,7 +176,8 @@ int64_t ipcr_subscriber_try_recv_into(struct ipcr_subscriber_inbox *inbox); /* d
 int64_t ipcr_subscriber_copy(struct ipcr_subscriber *s, char *out, uint64_t room);
 /* Whole messages end to end, up to `room` bytes or `most`; each with its result, its number, and how many were lost until
  * then.  How many; 0: the first alone is longer than `room`.  They count as read when ipcr_subscriber_settle says how many
- * of them do: up to `next`, which is the number behind the last one, with `lost` before it; none with taken = 0. */
+ * of them do: up to `next`, which is the number behind the last one, with `lost` before it; none with taken = 0.
+ * IPCR_BUSY: another thread has received since, and nothing was changed. */
 int64_t ipcr_subscriber_recv_many(struct ipcr_subscriber *s, char *out, uint64_t room, int64_t *results, uint64_t *sequences,
                                   uint64_t *lost, uint64_t most);
 int ipcr_subscriber_settle(struct ipcr_subscriber *s, uint64_t taken, uint64_t next, uint64_t lost);

@@ -352,6 +352,15 @@ int64_t ipcr_subscriber_recv_into(struct ipcr_subscriber_inbox *inbox)
     return result;
 }
 
+/* What is read from here on is settled later, or given back. */
+static void begin_batch(struct ipcr_subscriber *s)
+{
+    s->batch_next = s->batch_end = s->next;
+    s->batch_lost = s->lost;
+    s->batch_lost_before = s->lost_before;
+    s->batch_received = s->received;
+}
+
 int64_t ipcr_subscriber_recv_many(struct ipcr_subscriber *s, char *out, uint64_t room, int64_t *results, uint64_t *sequences,
                                   uint64_t *lost, uint64_t most)
 {
@@ -360,10 +369,7 @@ int64_t ipcr_subscriber_recv_many(struct ipcr_subscriber *s, char *out, uint64_t
         return rc;
     uint64_t done = 0, used = 0;
     int64_t result = 0;
-    s->batch_next = s->next;
-    s->batch_lost = s->lost;
-    s->batch_lost_before = s->lost_before;
-    s->batch_received = s->received;
+    begin_batch(s);
     while (done < most) {
         result = try_recv(s, out + used, room - used);
         if (result < 0 || (result & IPCR_RESULT_LENT) != 0)
@@ -378,23 +384,30 @@ int64_t ipcr_subscriber_recv_many(struct ipcr_subscriber *s, char *out, uint64_t
         s->batch_lost = s->lost;
         move_cursor(s);
     }
+    s->batch_end = s->next;
     ipcr_seat_leave(&s->seat);
     return done > 0 || result >= 0 ? (int64_t)done : result;
 }
 
 int ipcr_subscriber_settle(struct ipcr_subscriber *s, uint64_t taken, uint64_t next, uint64_t lost)
 {
-    const int rc = enter(s);
+    int rc = enter(s);
     if (rc != IPCR_OK)
         return rc;
-    s->next = taken == 0 ? s->batch_next : next;
-    s->lost = taken == 0 ? s->batch_lost : lost;
-    s->lost_before = taken == 0 ? s->batch_lost_before : lost;
-    s->received = s->batch_received + taken;
-    s->cached_published = s->next; /* to be looked at anew */
-    move_cursor(s);
+    const bool another = taken != 0 && next - s->batch_next - 1 >= s->batch_end - s->batch_next; /* batch than the last */
+    if (s->next != s->batch_end || another) { /* a cursor that went back could be below what is overwritten */
+        rc = IPCR_BUSY;
+    } else {
+        s->next = taken == 0 ? s->batch_next : next;
+        s->lost = taken == 0 ? s->batch_lost : lost;
+        s->lost_before = taken == 0 ? s->batch_lost_before : lost;
+        s->received = s->batch_received + taken;
+        s->cached_published = s->next; /* to be looked at anew */
+        move_cursor(s);
+        begin_batch(s);
+    }
     ipcr_seat_leave(&s->seat);
-    return IPCR_OK;
+    return rc;
 }
 
 /* --- in place ---------------------------------------------------------------------------------------------------------- */

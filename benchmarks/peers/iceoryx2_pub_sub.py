@@ -1,8 +1,12 @@
 """iceoryx2: publish-subscribe through shared memory, by its Python package.
 
-Lossless is a service without overflow whose publisher retries until a full buffer has room (RetryUntilDelivered); lossy
-is one with safe overflow, where the newest message takes the place of the oldest.  The payload is of fixed size, which
-is its fastest: `send_copy` borrows memory, copies the payload into it and sends.  A sample is read where it lies.
+Lossy is a service with safe overflow, where the newest message takes the place of the oldest.  Lossless is one without,
+whose publisher has the strategy RetryUntilDelivered.  In the Python package (0.9.3 and 0.10.0) that does not wait: a
+send returns with fewer subscribers than there are, and those who had no room have lost the message.  So here readers
+tell by a second service, each half a buffer, how far they are, and the publisher waits while the slowest has no room.
+
+The payload is of fixed size, which is its fastest: `send_copy` borrows memory, copies the payload into it and sends.
+A sample of 64 KiB or more is read where it lies.
 
 A subscriber that is asked for the next message and has none gives the processor away and asks again: iceoryx2 leaves
 waiting to the user, and its examples poll.  Parked, it is told by an event, as its documentation recommends for those
@@ -15,6 +19,7 @@ import ctypes
 import functools
 import importlib
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -77,7 +82,7 @@ def _service(link: Link) -> Any:
         _node(link)
         .service_builder(iox2.ServiceName.new(link.name))
         .publish_subscribe(_payload(link.message_bytes))
-        .enable_safe_overflow("lossy" in link.way.split())
+        .enable_safe_overflow(_lossy(link))
         .subscriber_max_buffer_size(_buffered(link))
         .history_size(0)
         .max_publishers(1)
@@ -85,6 +90,15 @@ def _service(link: Link) -> Any:
         .max_nodes(link.receivers + 2)
         .open_or_create()
     )
+
+
+def _lossy(link: Link) -> bool:
+    return "lossy" in link.way.split()
+
+
+def _may_fill_up(link: Link) -> bool:
+    """publishing.py reads before anything is full."""
+    return not _lossy(link) and link.way.split()[-1] not in {"attached", "parked"}
 
 
 def _buffered(link: Link) -> int:
@@ -99,15 +113,67 @@ def _events(link: Link) -> Any:
     return limited.open_or_create()
 
 
+class _Progress(ctypes.Structure):
+    _fields_ = (("reader", ctypes.c_uint64), ("taken", ctypes.c_uint64))
+
+
+def _progress(link: Link) -> Any:
+    """Where readers say how far they are: of each, the newest word."""
+    iox2: Any = importlib.import_module("iceoryx2")
+    builder = _node(link).service_builder(iox2.ServiceName.new(f"{link.name} progress"))
+    limited = builder.publish_subscribe(_Progress).max_publishers(link.receivers).max_subscribers(1)
+    return limited.max_nodes(link.receivers + 2).subscriber_max_buffer_size(1).history_size(0).open_or_create()
+
+
+def _teller(link: Link) -> Callable[[int], object]:
+    publisher, reader = _progress(link).publisher_builder().create(), secrets.randbits(64)
+
+    def tell(taken: int) -> None:
+        publisher.send_copy(_Progress(reader, taken))
+
+    return tell
+
+
+class _Readers:
+    """What all of them have said."""
+
+    def __init__(self, link: Link) -> None:
+        self._readers = link.receivers
+        self._receive = _progress(link).subscriber_builder().create().receive
+        self._taken: dict[int, int] = {}
+
+    def wait(self, least: int) -> int:
+        """Until the slowest has taken more than `least`; returns how many it has."""
+        while True:
+            while (sample := self._receive()) is not None:
+                said = sample.payload().contents
+                self._taken[said.reader] = said.taken
+            slowest = min(self._taken.values()) if len(self._taken) == self._readers else 0
+            if slowest > least:
+                return slowest
+            os.sched_yield()
+
+
 def sender(handle: object, link: Link) -> SendEnd:
     iox2: Any = importlib.import_module("iceoryx2")
     retry = iox2.BackpressureStrategy.RetryUntilDelivered
     builder = _service(link).publisher_builder().max_loaned_samples(1)
     publisher = builder.backpressure_strategy(retry).create()
-    notifier = _events(link).notifier_builder().create() if link.wait == "parked" else None
+    notifier: Any = _events(link).notifier_builder().create() if link.wait == "parked" else None
+
+    send, room = publisher.send_copy, _buffered(link)
+    wait_for_room = _Readers(link).wait if _may_fill_up(link) else None
+    sent = full_at = 0
+
+    def send_to_all(message: Any) -> None:
+        nonlocal sent, full_at
+        if sent >= full_at and wait_for_room is not None:
+            full_at = room + wait_for_room(sent - room)
+        send(message)
+        sent += 1
 
     def send_and_notify(message: Any) -> None:
-        publisher.send_copy(message)
+        send(message)
         notifier.notify()
 
     def close() -> None:
@@ -117,7 +183,7 @@ def sender(handle: object, link: Link) -> SendEnd:
         _forget(link)
 
     return SendEnd(
-        send=publisher.send_copy if notifier is None else send_and_notify,
+        send=send_and_notify if notifier is not None else send if wait_for_room is None else send_to_all,
         prepare=_payload(link.message_bytes).from_buffer_copy,
         close=close,
     )
@@ -128,18 +194,33 @@ def receiver(handle: object, link: Link) -> ReceiveEnd:
     listener = _events(link).listener_builder().create() if link.wait == "parked" else None
     wait: Callable[[], object] = os.sched_yield if listener is None else listener.blocking_wait
     receive, size, string_at = subscriber.receive, link.message_bytes, ctypes.string_at
+    array_at = (ctypes.c_uint8 * size).from_address
+    tell = _teller(link) if _may_fill_up(link) else None
+    taken, half = 0, _buffered(link) // 2
+
+    def took_one() -> None:
+        nonlocal taken
+        taken += 1
+        if taken % half == 0 and tell is not None:
+            tell(taken)
 
     def recv() -> bytes:
         while (sample := receive()) is None:
             wait()
-        return string_at(sample.payload_ptr, size)
+        message = string_at(sample.payload_ptr, size)
+        if tell is not None:
+            sample.delete()
+            took_one()
+        return message
 
     @contextmanager
     def view() -> Iterator[memoryview]:
         while (sample := receive()) is None:
             wait()
-        yield memoryview(sample.payload().contents).cast("B")
+        yield memoryview(array_at(sample.payload_ptr)).cast("B")
         sample.delete()
+        if tell is not None:
+            took_one()
 
     def close() -> None:
         subscriber.delete()

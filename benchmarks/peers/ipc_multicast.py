@@ -18,6 +18,8 @@ WAITS: tuple[Wait, ...] = ("default", "parked")
 SHARED = True
 MULTICAST = True
 
+LENT_FROM = 64 << 10  # bytes; less is faster copied
+
 
 def available() -> str | None:
     try:
@@ -49,5 +51,5 @@ def sender(handle: object, link: Link) -> SendEnd:
 
 def receiver(handle: object, link: Link) -> ReceiveEnd:
     subscriber = cast("BytesMulticast", handle).subscribe()
-    view = None if _lossy(link) else subscriber.view  # what may be overwritten meanwhile is not lent
-    return ReceiveEnd(recv=subscriber.recv, view=view, close=subscriber.close)
+    lends = link.message_bytes >= LENT_FROM and not _lossy(link)  # what may be overwritten meanwhile is not lent
+    return ReceiveEnd(recv=subscriber.recv, view=subscriber.view if lends else None, close=subscriber.close)

@@ -6,6 +6,9 @@ class End:
 class Queue:
     def _bind(self, owner: object, address: int, puts: bool, gets: bool, lease_ns: int, acks: bool, /) -> None: ...
 
+class Seat:
+    def _bind(self, owner: object, address: int, pickles: bool, /) -> None: ...
+
 class Delivery:
     _queue: Any
     _handle: Any

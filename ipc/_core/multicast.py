@@ -213,7 +213,7 @@ class Multicast(Generic[_T]):
         Raises:
           BusyError: a claim or a view is still lent out; what was closed by then stays closed.
         """
-        for end in tuple(self._ends):
+        for end in self._subscribers_first():
             end.close()
         self._close("it was closed here")
 
@@ -221,10 +221,14 @@ class Multicast(Generic[_T]):
         if self._closed_because:
             return
         self._closed_because = because
-        for end in tuple(self._ends):
+        for end in self._subscribers_first():
             end._close(because)
         parcels.sweep()
         del self._segment
+
+    def _subscribers_first(self) -> list[MulticastEnd]:
+        """Whoever waits in one is told that it was closed, and not that its publisher was."""
+        return sorted(self._ends, key=lambda end: isinstance(end, Publisher))
 
     def __getattr__(self, attribute: str) -> NoReturn:
         """What close() has taken away is missed by whoever is about to use it."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from ipc import errors
 from ipc._core import multicast_stats, parcels
-from ipc._core.native import lib, raise_status
+from ipc._core.native import SeatRoot, fast, ffi, lib, raise_status
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -29,8 +29,11 @@ _CLOSED = lib.IPCR_CLOSED
 open_ends: weakref.WeakSet[MulticastEnd] = weakref.WeakSet()
 
 
-class MulticastEnd:
-    """A publisher or a subscriber."""
+class MulticastEnd(SeatRoot):
+    """A publisher or a subscriber.
+
+    With the accelerator, `publish`, `recv` and `__next__` begin in native/fast/multicasts.c, which does the plain cases.
+    """
 
     __slots__ = ("__weakref__", "_closed_because", "_handle", "_label", "_segment", "_use")
 
@@ -54,6 +57,11 @@ class MulticastEnd:
         self._closed_because = ""
         self._use = None
         open_ends.add(self)
+
+    def _go_fast(self, *, pickles: bool = False) -> None:
+        """Let the accelerator do the plain cases; of a subscriber, those of pickles as well."""
+        if fast is not None:
+            self._bind(self._handle, int(ffi.cast("uintptr_t", self._handle)), pickles)
 
     def __str__(self) -> str:
         return self._label
@@ -86,6 +94,8 @@ class MulticastEnd:
             return
         self._closed_because = because
         open_ends.discard(self)
+        if fast is not None:
+            self._bind(None, 0, False)
         with contextlib.suppress(AttributeError, errors.ClosedError):  # another thread was faster
             type(self)._close_in_core(self._handle)
             del self._handle, self._segment

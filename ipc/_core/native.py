@@ -13,7 +13,7 @@ interpreter.refuse_unsupported()  # before the extensions, which may refuse with
 
 from ipc._core._native import ffi, lib  # noqa: E402
 
-__all__ = ["EndRoot", "QueueRoot", "accelerate", "check", "fast", "ffi", "lib", "raise_status"]
+__all__ = ["EndRoot", "QueueRoot", "SeatRoot", "accelerate", "check", "fast", "ffi", "lib", "raise_status"]
 
 
 # --- the accelerator --------------------------------------------------------------------------------------------
@@ -34,13 +34,15 @@ def _find_accelerator() -> Any:
 
 fast = _find_accelerator()
 
-# What the classes of all ends and all queues are made from.
+# What the classes of all ends, queues, publishers and subscribers are made from.
 if TYPE_CHECKING:
     from ipc._core._fast import End as EndRoot
     from ipc._core._fast import Queue as QueueRoot
+    from ipc._core._fast import Seat as SeatRoot
 else:
     EndRoot = object if fast is None else fast.End
     QueueRoot = object if fast is None else fast.Queue
+    SeatRoot = object if fast is None else fast.Seat
 
 
 def accelerate(cls: type, *names: str) -> None:

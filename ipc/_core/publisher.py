@@ -14,7 +14,7 @@ from ipc._core.encoding import Encoded, encode
 from ipc._core.lending import Claim
 from ipc._core.multicast_ends import MulticastEnd, name_of
 from ipc._core.multicast_stats import stats_of
-from ipc._core.native import check, ffi, lib
+from ipc._core.native import accelerate, check, ffi, lib
 from ipc._core.queues import batches, bytes_of, size_of
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class Publisher(MulticastEnd, Generic[_T]):
         self = cls.__new__(cls)
         self._topics = {}
         self._begin(segment, ffi.gc(out[0], lib.ipcr_publisher_free), label)
+        self._go_fast()
         return self
 
     # --- publishing ---------------------------------------------------------------------------------------------
@@ -92,6 +93,10 @@ class Publisher(MulticastEnd, Generic[_T]):
             if sequence >= 0:
                 return int(sequence)
         return self._post(encode(obj), self._topic(topic), arguments.deadline_ns(timeout))
+
+    def _publish_ready(self, encoding: int, data: bytes, timeout: float | None = None) -> int:
+        """What the accelerator has encoded, and could not publish at once."""
+        return self._post((encoding, data, ()), ffi.NULL, arguments.deadline_ns(timeout))
 
     def try_publish(self, obj: _T, *, topic: str | None = None) -> bool:
         """Publish one message if there is room now; whether it was published.  Raises as `publish`, but never waits."""
@@ -320,3 +325,6 @@ class _Claiming:
         self._use = None
         if not self._publisher._closed_because:
             lib.ipcr_publisher_abort(self._publisher._handle)
+
+
+accelerate(Publisher, "publish")

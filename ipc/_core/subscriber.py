@@ -11,7 +11,7 @@ from ipc._core import arguments, refusals
 from ipc._core import encoding as encodings
 from ipc._core.lending import Loan, Peek
 from ipc._core.multicast_ends import MulticastEnd, name_of
-from ipc._core.native import check, ffi, lib
+from ipc._core.native import accelerate, check, ffi, lib
 from ipc._core.transfer import ENCODING_SHIFT, LENGTH, LENT, SKEW_SHIFT, SMALL
 
 if TYPE_CHECKING:
@@ -113,6 +113,8 @@ class Subscriber(MulticastEnd, Generic[_T]):
         self._begin(segment, ffi.gc(out[0], _freeing(names)), label)
         self._inbox = None
         self._return(self._new_inbox())
+        if accept & 1:
+            self._go_fast(pickles=bool(accept >> encodings.PICKLE & 1))
         return self
 
     def _new_inbox(self) -> Inbox:
@@ -243,7 +245,9 @@ class Subscriber(MulticastEnd, Generic[_T]):
             raise
         finally:
             if not self._closed_because:
-                lib.ipcr_subscriber_settle(self._handle, taken, *scratch.behind(taken))
+                status = lib.ipcr_subscriber_settle(self._handle, taken, *scratch.behind(taken))
+                if status not in {_OK, lib.IPCR_CLOSED}:  # closed by what was unpickled, or by another thread
+                    self._raise(status)
         return messages
 
     def _waiting(self, attempt: Callable[[], int], deadline: int) -> int:
@@ -318,6 +322,10 @@ class Subscriber(MulticastEnd, Generic[_T]):
             return self._decoded(ffi.buffer(memory, result & LENGTH), result)
         finally:
             self._release_if_open()
+
+    def _finish(self, data: bytes, result: int) -> _T:
+        """What the accelerator has taken, and doesn't decode."""
+        return self._decoded(memoryview(data), result)
 
     def _release_if_open(self) -> None:
         if not self._closed_because:  # by what was unpickled, or by another thread
@@ -433,3 +441,6 @@ def _freeing(names: list[Any]) -> Callable[[Any], None]:
         names.clear()
 
     return free
+
+
+accelerate(Subscriber, "recv", "__next__")

@@ -181,7 +181,8 @@ static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t nargs, Py
         if (data != NULL) {
             const int64_t id = fast_put_now(q, data, info);
             if (id < 0)
-                return fast_put_ready(self, info, data, args + 1, nargs - 1 + (names == NULL ? 0 : 1), names);
+                return fast_encoded_to(fast_queue_names[PUT_READY], self, info, data, args + 1,
+                                       nargs - 1 + (names == NULL ? 0 : 1), names);
             Py_DECREF(data);
             PyObject *number = PyLong_FromLongLong(id), *receipt = NULL;
             if (number != NULL) {

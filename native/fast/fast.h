@@ -33,12 +33,13 @@ PyObject *fast_leave(PyObject *name, PyObject *self, PyObject *const *args, Py_s
 int fast_only_a_timeout(PyObject *const *args, Py_ssize_t nargs, PyObject *names, Py_ssize_t count, int positional);
 int fast_intern(PyObject **strings, const char *const *texts, int count);
 
-/* ends.c, queues.c, deliveries.c: what they add to the module. */
-extern PyTypeObject *fast_end_type, *fast_queue_type, *fast_delivery_type;
+/* ends.c, queues.c, deliveries.c, multicasts.c: what they add to the module. */
+extern PyTypeObject *fast_end_type, *fast_queue_type, *fast_delivery_type, *fast_seat_type;
 extern const struct fast_method fast_end_methods[], fast_queue_methods[], fast_reliable_methods[],
-    fast_delivery_methods[];
+    fast_delivery_methods[], fast_seat_methods[];
 int fast_ends_begin(PyObject *module);
 int fast_queues_begin(PyObject *module);
 int fast_deliveries_begin(PyObject *module);
+int fast_seats_begin(PyObject *module);
 
 #endif

@@ -74,8 +74,8 @@ int64_t fast_put_now(const struct fast_queue *q, PyObject *data, uint64_t info)
     return id;
 }
 
-PyObject *fast_put_ready(PyObject *self, uint64_t info, PyObject *data, PyObject *const *rest, Py_ssize_t count,
-                           PyObject *names)
+PyObject *fast_encoded_to(PyObject *name, PyObject *self, uint64_t info, PyObject *data, PyObject *const *rest,
+                          Py_ssize_t count, PyObject *names)
 {
     PyObject *stack[8] = { self, PyLong_FromUnsignedLongLong(IPCR_INFO_ENCODING(info)), data };
     PyObject *done = NULL;
@@ -83,7 +83,7 @@ PyObject *fast_put_ready(PyObject *self, uint64_t info, PyObject *data, PyObject
         stack[i + 3] = rest[i];
     if (stack[1] != NULL) {
         const Py_ssize_t positional = count - (names == NULL ? 0 : PyTuple_GET_SIZE(names));
-        done = PyObject_VectorcallMethod(fast_queue_names[PUT_READY], stack, (size_t)positional + 3, names);
+        done = PyObject_VectorcallMethod(name, stack, (size_t)positional + 3, names);
     }
     Py_XDECREF(stack[1]);
     Py_DECREF(data);
@@ -106,7 +106,8 @@ static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t nargs, Py
         PyObject *data = fast_encoded(args[0], &info);
         if (data != NULL) {
             if (fast_put_now(q, data, info) < 0)
-                return fast_put_ready(self, info, data, args + 1, nargs - 1 + (names == NULL ? 0 : 1), names);
+                return fast_encoded_to(fast_queue_names[PUT_READY], self, info, data, args + 1,
+                                       nargs - 1 + (names == NULL ? 0 : 1), names);
             Py_DECREF(data);
             Py_RETURN_NONE;
         }
@@ -137,13 +138,15 @@ int fast_is_simple(int64_t result)
     return result >= 0 && (above == IPCR_BYTES || above == IPCR_PICKLE);
 }
 
+PyObject *fast_loads(PyObject *data) { return PyObject_Vectorcall(loads, &data, 1, NULL); }
+
 PyObject *fast_decoded(const struct ipcr_queue_inbox *inbox, int64_t result)
 {
     const int64_t length = result & ((INT64_C(1) << IPCR_RESULT_ENCODING_SHIFT) - 1);
     PyObject *data = PyBytes_FromStringAndSize(inbox->bytes, (Py_ssize_t)length);
     if (data == NULL || result >> IPCR_RESULT_ENCODING_SHIFT == IPCR_BYTES)
         return data;
-    PyObject *message = PyObject_Vectorcall(loads, &data, 1, NULL);
+    PyObject *message = fast_loads(data);
     Py_DECREF(data);
     return message;
 }

@@ -1,4 +1,4 @@
-/* queues.h - what the accelerator's rooms for queues share. */
+/* queues.h - what the accelerator's rooms for queues and multicasts share. */
 #ifndef IPCR_FAST_QUEUES_H
 #define IPCR_FAST_QUEUES_H
 
@@ -21,11 +21,12 @@ extern PyObject *fast_queue_names[NAMES_OF_QUEUES]; /* interned */
 PyObject *fast_encoded(PyObject *obj, uint64_t *info);
 /* The message's id, or why it didn't go. */
 int64_t fast_put_now(const struct fast_queue *q, PyObject *data, uint64_t info);
-/* It is encoded already: _put_ready(encoding, data, *rest).  Takes the reference. */
-PyObject *fast_put_ready(PyObject *self, uint64_t info, PyObject *data, PyObject *const *rest, Py_ssize_t count,
-                         PyObject *names);
+/* It is encoded already: name(encoding, data, *rest), in Python.  Takes the reference. */
+PyObject *fast_encoded_to(PyObject *name, PyObject *self, uint64_t info, PyObject *data, PyObject *const *rest,
+                          Py_ssize_t count, PyObject *names);
 /* Is the message one of ours: raw bytes, or a plain pickle, that stand in the inbox? */
 int fast_is_simple(int64_t result);
+PyObject *fast_loads(PyObject *data); /* unpickled */
 PyObject *fast_decoded(const struct ipcr_queue_inbox *inbox, int64_t result);
 
 #endif

@@ -46,6 +46,8 @@ struct start {
 struct stage;
 struct play;
 struct queue_shape;
+struct broadcast;
+struct multicast_shape;
 
 struct operation {
     const char *name;
@@ -56,7 +58,8 @@ struct operation {
     uint64_t messages; /* that it sends, or takes */
     int ways;          /* of going on from a state, each checked on a copy of its own; 0 is 1 */
     const struct queue_shape *shape; /* of queues; else NULL */
-    void (*plan)(struct stage *s);   /* of queues: see queue_ledger.h */
+    const struct multicast_shape *multicast; /* of multicasts; else NULL */
+    void (*plan)(struct stage *s);   /* of queues and multicasts: see queue_ledger.h, multicast_stage.h */
     void (*prepare)(struct stage *s);
     void (*approach)(struct stage *s);
     int64_t (*operate)(struct stage *s);
@@ -92,6 +95,7 @@ struct stage {
     int living_count;
 
     struct play *play;            /* of queues: who is on the stage, and what they do (queue_ledger.h) */
+    struct broadcast *broadcast;  /* the same of multicasts (multicast_stage.h) */
 
     struct ipcr_end *end;     /* the victim's, made by approach */
     struct ipcr_queue *queue; /* the same of a queue */
@@ -116,7 +120,9 @@ struct stage {
 /* Tables, ended by one without a name. */
 extern const struct operation sending_operations[], receiving_operations[], parts_operations[], end_operations[],
     name_operations[], putting_operations[], taking_operations[], lease_operations[], repair_operations[],
-    queue_name_operations[];
+    queue_name_operations[], publishing_operations[], publishing_beside_operations[], subscribing_operations[],
+    subscribing_beside_operations[],
+    joining_operations[], joining_beside_operations[], multicast_name_operations[];
 
 #define STARTS(list) .starts = (list), .starts_count = sizeof(list) / sizeof(list)[0]
 

@@ -15,12 +15,19 @@ from pathlib import Path
 import pytest
 
 from tests.crash.plants import PLANTS, Plant
+from tests.crash.plants_of_multicasts import MORE_MULTICAST_PLANTS, MULTICAST_PLANTS
 from tests.crash.plants_of_queues import QUEUE_PLANTS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 ROOT = Path(__file__).parents[2]
-ALL_PLANTS = PLANTS + QUEUE_PLANTS
+ALL_PLANTS = [
+    *(pytest.param(plant, id=plant.name.replace(" ", "_")) for plant in PLANTS + QUEUE_PLANTS + MULTICAST_PLANTS),
+    *(
+        pytest.param(plant, id=plant.name.replace(" ", "_"), marks=pytest.mark.stress)
+        for plant in MORE_MULTICAST_PLANTS
+    ),
+]
 MAY_NOT_TRACE = 77
 
 
@@ -108,7 +115,7 @@ def plant_in(core: Path, plant: Plant) -> None:
         (core / file).write_text(text.replace(old, new), encoding="utf-8")
 
 
-@pytest.mark.parametrize("plant", ALL_PLANTS, ids=[plant.name.replace(" ", "_") for plant in ALL_PLANTS])
+@pytest.mark.parametrize("plant", ALL_PLANTS)
 def test_a_planted_bug_is_found(plant: Plant, garden: Path) -> None:
     plant_in(garden / "core", plant)
     out = garden.relative_to(ROOT)

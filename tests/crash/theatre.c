@@ -1,5 +1,6 @@
 /* theatre.c - see theatre.h. */
 #include "theatre.h"
+#include "multicast_stage.h"
 #include "queue_ledger.h"
 #include "state.h"
 #include "step.h"
@@ -10,10 +11,16 @@
 const struct operation *const all_rooms[] = { sending_operations, receiving_operations, parts_operations,
                                               end_operations, name_operations, putting_operations,
                                               taking_operations, lease_operations, repair_operations,
-                                              queue_name_operations, NULL };
+                                              queue_name_operations, publishing_operations,
+                                              publishing_beside_operations,
+                                              subscribing_operations, subscribing_beside_operations,
+                                              joining_operations, joining_beside_operations,
+                                              multicast_name_operations, NULL };
 const struct operation *const rooms_with_system_calls[] = { end_operations,    name_operations,  putting_operations,
                                                              taking_operations, lease_operations, repair_operations,
-                                                             queue_name_operations, NULL };
+                                                             queue_name_operations, publishing_operations,
+                                                             subscribing_operations, joining_operations,
+                                                             multicast_name_operations, NULL };
 
 static char base[DIR_ROOM / 2];
 
@@ -91,6 +98,8 @@ void stage_end(struct stage *s)
         finish(s->peer, false);
     if (s->play != NULL)
         play_end(s);
+    if (s->broadcast != NULL)
+        broadcast_end(s);
     if (s->segment != NULL)
         ipcr_segment_release(s->segment);
     copy_remove(s->dir);

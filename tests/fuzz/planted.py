@@ -205,9 +205,9 @@ MULTICASTS = (
         "state = load_acquire32(&c->state) & IPCR_CURSOR_MASK;\n    if (state == IPCR_CURSOR_ACTIVE)"),
     Bug("positions unchecked when the role is taken", "publishing.c",
         "return p->position - p->oldest_position <= p->segment->capacity && (", "return p->position != 1 && ("),
-    Bug("the oldest unchecked when the role is taken", "publishing.c", "p->next - p->announced > p->mask + 1 || ", ""),
-    Bug("more messages than any can have are taken over", "publishing.c",
-        " || p->next - p->segment->start_position > MOST_MESSAGES)", ")"),
+    Bug("the oldest unchecked when the role is taken", "publishing.c",
+        " || p->next - p->announced > p->mask + 1)", ")"),
+    Bug("more messages than any can have are taken over", "publishing.c", "p->next > LAST_NUMBER || ", ""),
     Bug("a position believed when room is made", "publishing.c",
         "return *position - older <= p->position - older && (*position & 7) == 0 ?", "return (*position & 7) == 0 ?"),
     Bug("a step back of a position believed", "publishing.c", "const uint64_t older = *position;",
@@ -234,14 +234,9 @@ MULTICASTS = (
 """, """(&p->header->readers_parked);
     ipcr_registry_lock();
 """),
-    Bug("a claim that is refused leaves its topic", "publishing.c", """    if (topic == NULL)
-        topic = &no_topic;
-    rc = p->lent ? IPCR_LENT
-""", """    if (topic == NULL)
-        topic = &no_topic;
-    p->lent_topic = *topic;
-    rc = p->lent ? IPCR_LENT
-"""),
+    Bug("a claim that is refused leaves its topic", "publishing.c",
+        "    if (rc == IPCR_OK) {\n        p->lent = true;",
+        "    p->lent_topic = *topic;\n    if (rc == IPCR_OK) {\n        p->lent = true;"),
     Bug("laps without a bound", "subscribing.c", """    for (int laps = 0; rc == IPCR_OK && laps < LAPS_AT_ONCE;) {
         rc = is_published(s);""", """    for (int laps = 0; rc == IPCR_OK;) {
         rc = is_published(s);"""),

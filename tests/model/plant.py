@@ -1,5 +1,5 @@
 """A known bug, what must find it, and how it is put into a copy of the sources; the tables are in planted.py,
-planted_queues.py and planted_multicast.py.
+planted_queues.py, planted_multicast.py and planted_messages.py.
 """
 
 from __future__ import annotations

@@ -104,6 +104,51 @@ static void perform_successor_and_joiner(void)
     model_fibers[FIRST].mortal = true;
 }
 
+/* --- one thread publishes while another one closes: what was published comes before the end ----------------------------- */
+
+static int returned;
+static bool is_done;
+
+static void publish_until_closed(void)
+{
+    int rc;
+    while ((rc = publish_next(publisher, -1)) == IPCR_OK && ++returned < 2)
+        ;
+    MUST(rc == IPCR_OK || rc == IPCR_CLOSED);
+    is_done = true;
+}
+
+static void close_it(void) { core()->publisher_close(publisher); }
+
+static void read_to_the_end(void)
+{
+    struct ipcr_subscriber *s = new_subscriber(IPCR_START_OLDEST);
+    int read = 0;
+    while (receive_next(s) >= 0)
+        read++;
+    while (!is_done)
+        look_later();
+    MUST(read == returned);
+}
+
+static void still_empty(void)
+{
+    act_as(0);
+    make_multicast(2, IPCR_LOSSLESS, IPCR_WAIT_FOR_LAGGARDS);
+    publisher = new_publisher();
+    act_as(1);
+    join_multicast();
+}
+
+static void perform_close_meanwhile(void)
+{
+    returned = 0;
+    is_done = false;
+    model_start(FIRST, 0, publish_until_closed);
+    model_start(SECOND, 0, close_it);
+    model_start(THIRD, 1, read_to_the_end);
+}
+
 /* --- statistics --------------------------------------------------------------------------------------------------------- */
 
 static void looked_at(void)
@@ -150,6 +195,8 @@ static const struct scenario scenarios[] = {
                used_number, perform_used_number), .both = true },
     { SCENARIO("multicast-successor-joiner", "Whoever joins while one publisher follows on a dead one gets all from where it "
                "begins.", two_are_there, perform_successor_and_joiner), .deaths = 1, .patience_ns = IPCR_SLICE_NS },
+    { SCENARIO("multicast-close-meanwhile", "What one thread publishes while another one closes comes before the end.",
+               still_empty, perform_close_meanwhile), .both = true, .patience_ns = 1000000 },
     { SCENARIO("multicast-stats-whole-ring", "Statistics are those of some moment, or later ones.", looked_at, perform_looked_at),
       .both = true },
 };

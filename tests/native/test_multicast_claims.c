@@ -259,6 +259,107 @@ static void a_batch_is_read_when_it_is_settled_and_as_far_as_that_says(void)
     ipcr_segment_release(s);
 }
 
+static int64_t publish_about(struct ipcr_publisher *p, const struct ipcr_topic *topic)
+{
+    uint8_t message[LENGTH];
+    const struct ipcr_piece piece = { .data = (const char *)message, .length = LENGTH };
+    stamp(message, LENGTH, p->next);
+    return ipcr_publish(p, topic, &piece, 1, IPCR_INFO(0, IPCR_BYTES));
+}
+
+/* What is not wanted, and stands behind what is not settled yet, gives nothing away. */
+static void what_is_not_settled_stays_whatever_others_topics_follow_it(void)
+{
+    const struct ipcr_topic wanted = topic_of("wanted"), other = topic_of("other");
+    struct ipcr_segment *s = multicast_of(DATA, 8, &lossless, START);
+    struct ipcr_publisher *p = publisher_on(s);
+    struct ipcr_subscriber *r = subscribe(s, (struct ipcr_subscription){ .topics = 1 }, &wanted);
+    char out[8 * LENGTH];
+    int64_t results[8];
+    uint64_t sequences[8], lost[8];
+    for (int i = 0; i < 8; i++)
+        CHECK(publish_about(p, i >= 2 && i < 5 ? &wanted : &other) >= 0);
+    for (int again = 0; again < 3; again++) {
+        CHECK_IS(ipcr_subscriber_recv_many(r, out, sizeof out, results, sequences, lost, 8), 3);
+        CHECK_IS(sequences[0], START + 2);
+        CHECK_IS(load_relaxed64(&r->cursor->next), START);
+        CHECK_IS(publish_about(p, &other), IPCR_FULL);
+        CHECK_IS(ipcr_subscriber_settle(r, 0, 0, 0), IPCR_OK);
+    }
+    CHECK_IS(ipcr_subscriber_recv_many(r, out, sizeof out, results, sequences, lost, 8), 3);
+    CHECK_IS(ipcr_subscriber_settle(r, 1, sequences[0] + 1, lost[0]), IPCR_OK);
+    CHECK_IS(until_full(p), 3);
+    CHECK_IS(ipcr_subscriber_recv_many(r, out, sizeof out, results, sequences, lost, 8), 2);
+    CHECK_IS(sequences[0], START + 3);
+    CHECK(is_stamped((const uint8_t *)out, LENGTH, START + 3));
+    CHECK_IS(ipcr_subscriber_settle(r, 2, sequences[1] + 1, lost[1]), IPCR_OK);
+    check_has_nothing(r);
+    ipcr_subscriber_free(r);
+    ipcr_publisher_free(p);
+    ipcr_segment_release(s);
+}
+
+/* A batch of nothing has stepped over others' topics for good, and whoever settles it says so. */
+static void a_batch_of_nothing_lets_others_topics_go(void)
+{
+    const struct ipcr_topic wanted = topic_of("wanted"), other = topic_of("other");
+    for (int too_long = 0; too_long < 2; too_long++) {
+        struct ipcr_segment *s = multicast_of(DATA, 8, &lossless, START);
+        struct ipcr_publisher *p = publisher_on(s);
+        struct ipcr_subscriber *r = subscribe(s, (struct ipcr_subscription){ .topics = 1 }, &wanted);
+        char out[LENGTH - 1];
+        int64_t results[8];
+        uint64_t sequences[8], lost[8];
+        for (int i = 0; i < 8; i++)
+            CHECK(publish_about(p, too_long && i == 4 ? &wanted : &other) >= 0);
+        CHECK_IS(ipcr_subscriber_recv_many(r, out, sizeof out, results, sequences, lost, 8), too_long ? 0 : IPCR_EMPTY);
+        const uint64_t at = too_long ? START + 4 : START + 8;
+        CHECK_IS(load_relaxed64(&r->cursor->next), at);
+        for (uint64_t n = START; n < at; n++)
+            CHECK_IS(publish_about(p, &other), n + 8);
+        CHECK_IS(ipcr_subscriber_settle(r, 0, 0, 0), IPCR_OK);
+        CHECK_IS(load_relaxed64(&r->cursor->next), at); /* it never goes back */
+        if (too_long)
+            check_receives(r, START + 4, 1);
+        check_has_nothing(r);
+        ipcr_subscriber_free(r);
+        ipcr_publisher_free(p);
+        ipcr_segment_release(s);
+    }
+}
+
+/* Threads that share a subscriber: what one has taken meanwhile is not given back by the other. */
+static void a_batch_that_another_thread_has_read_on_from_is_not_settled(void)
+{
+    struct ipcr_segment *s = multicast_of(DATA, 8, &lossless, START);
+    struct ipcr_publisher *p = publisher_on(s);
+    struct ipcr_subscriber *r = subscriber_on(s, IPCR_START_LATEST);
+    char out[8 * LENGTH];
+    int64_t results[8];
+    uint64_t sequences[8], lost[8];
+    until_full(p);
+    CHECK_IS(ipcr_subscriber_recv_many(r, out, sizeof out, results, sequences, lost, 3), 3);
+    check_receives(r, START + 3, 1);
+    CHECK_IS(until_full(p), 4);
+    CHECK_IS(ipcr_subscriber_settle(r, 1, sequences[0] + 1, 0), IPCR_BUSY);
+    CHECK_IS(ipcr_subscriber_settle(r, 0, 0, 0), IPCR_BUSY);
+    CHECK_IS(ipcr_subscriber_recv_many(r, out, sizeof out, results, sequences, lost, 3), 3);
+    CHECK_IS(ipcr_subscriber_recv_many(r, out, sizeof out, results, sequences, lost, 3), 3);
+    CHECK_IS(ipcr_subscriber_settle(r, 3, START + 7, 0), IPCR_BUSY); /* the first of these two */
+    CHECK_IS(ipcr_subscriber_settle(r, 3, START + 11, 0), IPCR_BUSY); /* none of them */
+    CHECK_IS(ipcr_subscriber_settle(r, 3, START + 10, 0), IPCR_OK);
+    check_receives(r, START + 10, 2);
+    CHECK_IS(ipcr_subscriber_recv_many(r, out, sizeof out, results, sequences, lost, 3), IPCR_EMPTY);
+    publish(p, 3);
+    CHECK_IS(ipcr_subscriber_recv_many(r, out, sizeof out, results, sequences, lost, 3), 3);
+    CHECK_IS(ipcr_subscriber_settle(r, 3, sequences[2] + 1, 0), IPCR_OK);
+    CHECK_IS(ipcr_subscriber_settle(r, 0, 0, 0), IPCR_OK); /* there is nothing more to be given back */
+    check_has_nothing(r);
+    ipcr_subscriber_free(r);
+    ipcr_publisher_free(p);
+    ipcr_segment_release(s);
+}
+
 int main(void)
 {
     check_begin();
@@ -275,5 +376,10 @@ int main(void)
         as_many_of_a_batch_are_published_as_there_is_room_for);
     run("a batch is read when it is settled, and as far as that says",
         a_batch_is_read_when_it_is_settled_and_as_far_as_that_says);
+    run("what is not settled stays, whatever others' topics follow it",
+        what_is_not_settled_stays_whatever_others_topics_follow_it);
+    run("a batch that another thread has read on from is not settled",
+        a_batch_that_another_thread_has_read_on_from_is_not_settled);
+    run("a batch of nothing lets others' topics go", a_batch_of_nothing_lets_others_topics_go);
     return check_finish();
 }

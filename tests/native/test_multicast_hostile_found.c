@@ -40,7 +40,7 @@ static void say_that_there_were(const struct ipcr_publisher *p, uint64_t message
 /* Numbers of 2^63 and more are negative, as statuses are: a message was published, and its caller told otherwise. */
 static void a_publisher_does_not_take_over_more_messages_than_any_can_have(void)
 {
-    static const uint64_t too_many[] = { (UINT64_C(1) << 52) + 1, UINT64_C(1) << 63, UINT64_MAX - ENTRIES };
+    static const uint64_t too_many[] = { (UINT64_C(1) << 62) + 1, UINT64_C(1) << 63, UINT64_MAX - ENTRIES };
     struct ipcr_publisher *successor = NULL;
     uint32_t by;
     for (size_t i = 0; i < sizeof too_many / sizeof too_many[0]; i++) {
@@ -51,10 +51,10 @@ static void a_publisher_does_not_take_over_more_messages_than_any_can_have(void)
         finish(p);
     }
     struct ipcr_publisher *p = publisher_of(multicast(IPCR_LOSSLESS));
-    say_that_there_were(p, UINT64_C(1) << 52); /* as many as any can have */
+    say_that_there_were(p, UINT64_C(1) << 62); /* as many as any can have */
     ipcr_publisher_close(p);
     CHECK_IS(ipcr_publisher_open(p->segment, 0, &by, &successor), IPCR_OK);
-    CHECK_IS(ipcr_publish_bytes(successor, "next", 4), INT64_C(1) << 52);
+    CHECK_IS(ipcr_publish_bytes(successor, "next", 4), INT64_C(1) << 62);
     ipcr_publisher_free(successor);
     finish(p);
 }

@@ -172,6 +172,30 @@ static void a_batch_tells_what_was_lost_before_each_of_its_messages(void)
     ipcr_segment_release(s);
 }
 
+/* It was lost when there was nothing to tell it with yet. */
+static void what_was_lost_before_a_batch_that_is_given_back_is_told_with_its_first_message(void)
+{
+    struct ipcr_segment *s = multicast_of(DATA, ENTRIES, &lossy, START);
+    struct ipcr_publisher *p = publisher_on(s);
+    struct ipcr_subscriber *r = lapped_to(s, IPCR_LAP_TO_OLDEST, false);
+    char out[DATA];
+    int64_t result;
+    uint64_t sequence, lost;
+    publish(p, 3);
+    CHECK_IS(ipcr_publisher_claim(p, NULL, DATA - 56), IPCR_OK);
+    check_has_nothing(r);
+    stamp((uint8_t *)ipcr_publisher_lent(p), 40, START + 3);
+    CHECK_IS(ipcr_publisher_commit(p, 40, 0), START + 3);
+    CHECK_IS(ipcr_subscriber_recv_many(r, out, sizeof out, &result, &sequence, &lost, 1), 1);
+    CHECK_IS(lost, 3);
+    CHECK_IS(ipcr_subscriber_settle(r, 0, 0, 0), IPCR_OK);
+    CHECK_IS(try_receive(r), START + 3);
+    check_lost(r, 3, 3);
+    ipcr_subscriber_free(r);
+    ipcr_publisher_free(p);
+    ipcr_segment_release(s);
+}
+
 static void who_begins_where_nothing_is_left_has_lost_what_was_there(void)
 {
     struct ipcr_segment *s = multicast_of(DATA, ENTRIES, &lossless, START);
@@ -262,6 +286,8 @@ int main(void)
         who_is_lapped_where_nothing_is_whole_waits_for_the_next);
     run("a batch tells what was lost before each of its messages",
         a_batch_tells_what_was_lost_before_each_of_its_messages);
+    run("what was lost before a batch that is given back is told with its first message",
+        what_was_lost_before_a_batch_that_is_given_back_is_told_with_its_first_message);
     run("who begins where nothing is left has lost what was there",
         who_begins_where_nothing_is_left_has_lost_what_was_there);
     run("an observer reads over the end of the data", an_observer_reads_over_the_end_of_the_data);

@@ -27,6 +27,7 @@ MEMORY = 3 << 30  # garbage may ask an unpickler for any amount
 CALLS = 300  # of a round
 HEADER = 1024
 POSITIONS = (256, 384)  # the sender's, the receiver's
+OVER = (ipc.CorruptSegmentError, ipc.EndOfChannel, ipc.PeerDiedError, ipc.ClosedError, ipc.LaggedOutError)
 UNPICKLING = {"_decode_pickle", "_decode_pickle_with_buffers", "_read_pickle", "_read_pickle_with_buffers"}
 
 
@@ -166,7 +167,7 @@ def use(end: Any, calls: Callable[[Any, random.Random], Callable[[], object]], d
             if not is_allowed(error):
                 raise
             met[type(error).__name__] += 1
-            if isinstance(error, ipc.CorruptSegmentError | ipc.EndOfChannel | ipc.PeerDiedError | ipc.ClosedError):
+            if isinstance(error, OVER):
                 return
 
 

@@ -114,6 +114,92 @@ def test_idle_consumers_of_a_queue_hardly_use_the_cpu(kind: Any, consumers: int,
         assert wake_ups <= MOST_WAKE_UPS_PER_SECOND
 
 
+def subscribe_and_consume(multicast: Any, told: Any, observe: bool, interval: float) -> None:
+    """Take what comes, and say so."""
+    with multicast.subscribe(observe=observe, interval=interval) as subscriber:
+        told.send("ready")
+        while True:
+            told.send(subscriber.recv())
+
+
+def be_publisher(multicast: Any, told: Any, fills: bool) -> None:
+    """Publish nothing, or wait for room."""
+    with multicast.publisher() as publisher:
+        told.send("ready")
+        while fills:
+            publisher.publish(bytes(1000))
+        told.recv()
+
+
+@pytest.mark.parametrize("policy", ["lossless", "lossy"])
+@pytest.mark.parametrize(
+    ("subscribers", "seconds"),
+    [
+        (1, QUICKLY),
+        *(pytest.param(n, seconds, marks=pytest.mark.slow) for n, seconds in ((4, PROPERLY), (16, PROPERLY))),
+    ],
+)
+def test_idle_subscribers_of_a_multicast_hardly_use_the_cpu(policy: Any, subscribers: int, seconds: float) -> None:
+    with ipc.Multicast[Any](policy=policy) as multicast, contextlib.ExitStack() as stack:
+        ours, told = stack.enter_context(pipe())
+        peer, peer_told = stack.enter_context(pipe())
+        stack.enter_context(running(ipc.spawn(be_publisher, multicast, peer_told, False, context="fork")))
+        receive(peer)
+        workers = [
+            stack.enter_context(
+                running(ipc.spawn(subscribe_and_consume, multicast, told, False, 0.005, context="fork"))
+            )
+            for _ in range(subscribers)
+        ]
+        for _ in workers:
+            receive(ours)
+        for worker in workers:
+            until(lambda pid=worker.pid: is_waiting(pid), "a subscriber waits")  # type: ignore[misc]
+        begin, before = time.monotonic(), [cost_of(worker.pid) for worker in workers]
+        assert not ours.poll(seconds)
+        after, took = [cost_of(worker.pid) for worker in workers], time.monotonic() - begin
+        shares = sorted((then[0] - now[0]) / took for now, then in zip(before, after, strict=True))
+        wake_ups = max((then[1] - now[1]) / took for now, then in zip(before, after, strict=True))
+        print(f"{policy}, {subscribers} subscribers: {shares[-1]:.3%} CPU and {wake_ups:.1f} wake-ups a second at most")
+        assert shares[-1] <= MOST_CPU
+        assert wake_ups <= MOST_WAKE_UPS_PER_SECOND
+
+
+def test_a_publisher_that_waits_for_room_hardly_uses_the_cpu() -> None:
+    with (
+        ipc.Multicast[Any](capacity=4096) as multicast,
+        multicast.subscribe(),
+        pipe() as (ours, told),
+        running(ipc.spawn(be_publisher, multicast, told, True, context="fork")) as worker,
+    ):
+        receive(ours)
+        until(lambda: is_waiting(worker.pid), "it waits for room")
+        measure_idle(worker.pid, ours, "publish", QUICKLY)
+
+
+@pytest.mark.parametrize("interval", [0.05, pytest.param(0.005, marks=pytest.mark.slow)])
+def test_an_observer_that_waits_looks_no_more_often_than_its_interval_says(interval: float) -> None:
+    """Nobody wakes an observer, so it polls: its figure is its own, and goes with the interval that was asked for."""
+    with (
+        ipc.Multicast[Any]() as multicast,
+        pipe() as (peer, peer_told),
+        pipe() as (ours, told),
+        running(ipc.spawn(be_publisher, multicast, peer_told, False, context="fork")),
+        running(ipc.spawn(subscribe_and_consume, multicast, told, True, interval, context="fork")) as worker,
+    ):
+        receive(peer)
+        receive(ours)
+        begin, before = time.monotonic(), cost_of(worker.pid)
+        assert not ours.poll(QUICKLY)
+        after, took = cost_of(worker.pid), time.monotonic() - begin
+        wake_ups = (after[1] - before[1]) / took
+        print(
+            f"an observer, {interval} s: {(after[0] - before[0]) / took:.3%} CPU and {wake_ups:.1f} wake-ups a second"
+        )
+        assert wake_ups <= 1.5 / interval  # locks of the interpreter are some more
+        assert wake_ups >= 1  # or it isn't looking
+
+
 @pytest.mark.parametrize("stopped", [False, True], ids=["busy", "stopped while it waits"])
 def test_a_hundred_thousand_wake_ups_that_nobody_heeds_block_nobody_and_leave_no_spin(stopped: bool) -> None:
     tx, inbox = ipc.channel(capacity="4MiB", spin=0)

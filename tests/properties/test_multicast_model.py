@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import ipc
 
@@ -217,7 +217,7 @@ class MulticastMachine(RuleBasedStateMachine):
             self.was_refused(len(content), topic, 8)
 
     @precondition(lambda self: self.publisher is not None)
-    @rule(lengths=st.lists(st.integers(0, 300), max_size=80), topic=topics, generator=st.booleans())
+    @rule(lengths=st.lists(st.integers(0, 300), max_size=40), topic=topics, generator=st.booleans())
     def publish_many(self, lengths: list[int], topic: str | None, generator: bool) -> None:
         assert self.publisher is not None
         contents = [self.next_content(length) for length in lengths]
@@ -264,6 +264,13 @@ class MulticastMachine(RuleBasedStateMachine):
             self.publisher = self.multicast.publisher()
 
     # --- joining and leaving
+
+    @initialize(everything=st.booleans(), beginning=st.booleans())
+    def some_are_there_already(self, everything: bool, beginning: bool) -> None:
+        self.subscribe("latest", None if everything else ["a", "b"], False, False)
+        if beginning:
+            self.publish_many([100] * 20, "a", False)
+        self.subscribe("oldest", None, True, False)
 
     @precondition(lambda self: len(self.model.readers) < 5)
     @rule(
@@ -407,6 +414,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 def test_a_multicast_does_what_the_model_does(options: dict[str, Any]) -> None:
     from hypothesis.stateful import run_state_machine_as_test
 
-    chosen = settings(max_examples=40, stateful_step_count=30, deadline=None,
+    chosen = settings(max_examples=60, stateful_step_count=30, deadline=None,
                       suppress_health_check=list(HealthCheck))  # fmt: skip
     run_state_machine_as_test(lambda: MulticastMachine(options), settings=chosen)  # type: ignore[arg-type]

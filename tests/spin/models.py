@@ -51,7 +51,7 @@ class Found:
 
 ASYMMETRIC = ("ASYMMETRIC",)
 ONE_EXPIRES = ("EXPIRY=1", "DEATHS=0")
-TWO_SUBSCRIBE = ("SUBSCRIBERS=2", "MESSAGES=3")
+TWO_SUBSCRIBE = ("SUBSCRIBERS=2", "MESSAGES=3", "STAY")
 OBSERVED = ("OBSERVERS=1", "MESSAGES=3")
 
 CORRECT = [
@@ -69,6 +69,8 @@ CORRECT = [
     Search("multicast", OBSERVED),
     Search("multicast", ("LOSSY",)),
     Search("multicast", TWO_SUBSCRIBE),
+    Search("multicast", (*ASYMMETRIC, "DEATHS=1")),
+    Search("multicast", (*ASYMMETRIC, "SUBSCRIBERS=2", "MESSAGES=2")),
 ]
 BROKEN = [
     *(Search("wake", (), number) for number in (1, 2, 3, 5)),
@@ -83,6 +85,7 @@ BROKEN = [
     *(Search("multicast", ("EVICT",), number) for number in (8, 15)),
     *(Search("multicast", ("LOSSY",), number) for number in (8, 9, 10)),
     *(Search("multicast", TWO_SUBSCRIBE, number) for number in (16, 19)),
+    *(Search("multicast", ASYMMETRIC, number) for number in (23, 24, 25)),
     Search("multicast", OBSERVED, 8),
 ]
 DEEP = [
@@ -93,6 +96,7 @@ DEEP = [
     Search("gates", ("ALL=2", "SHUT")),
     Search("leases"),
     Search("leases", ("EXPIRY=1", "DEATHS=1")),
+    Search("multicast", ("SUBSCRIBERS=2", "MESSAGES=3")),
     Search("multicast", ("DEATHS=2", "MESSAGES=5")),
     Search("multicast", ("EVICT", "DEATHS=2", "MESSAGES=5", "STOPS=2")),
     Search("multicast", ("LOSSY", "SUBSCRIBERS=2")),

@@ -24,7 +24,11 @@
  *   OBSERVERS    so many beside them
  *   DEATHS       so many in all; another one comes, with the dead one's number, or none does
  *   EVICT        laggards are evicted alive
+ *   STAY         nobody leaves before the last message
  *   LOSSY        nobody is waited for
+ *   ASYMMETRIC   after a message, and after a step of a subscriber, nobody fences.  Whoever goes to sleep runs membarrier,
+ *                whose hole is always open here, so that it does nothing; the first sleep ends by itself, but not before the
+ *                stores that were in the other's buffer when it began have drained, and a second look follows (wake.pml)
  *
  * BROKEN=1  the naive join: the publisher doesn't look again behind what it has announced
  *        2  it looks again, but doesn't fence
@@ -48,6 +52,9 @@
  *       20  a subscriber looks for the sleeping publisher without a fence
  *       21  the dead are never looked for (DEATHS)
  *       22  the message is published before its second word
+ *       23  ASYMMETRIC: no second look by a subscriber
+ *       24  ASYMMETRIC: nor by the publisher
+ *       25  ASYMMETRIC: a subscriber's second look is at the messages alone, and it sleeps on although the gate was opened
  */
 #ifndef BROKEN
 #define BROKEN 0
@@ -93,6 +100,10 @@ chan buffer[SUBSCRIBERS + 1] = [4] of { byte, byte }; /* stores on their way: wh
 bool held[SUBSCRIBERS];     /* the lock bytes */
 bool asleep[SUBSCRIBERS + 1];
 byte deaths, stops; /* slices that ended */
+byte blamed;        /* whom the publisher waits for */
+#ifdef ASYMMETRIC
+byte due[SUBSCRIBERS + 1]; /* stores that stood in the other's buffer when this one fell asleep */
+#endif
 
 #define store(who, where, what) buffer[who]!where, what
 #define fence(who) (len(buffer[who]) == 0)
@@ -102,7 +113,22 @@ active [SUBSCRIBERS + 1] proctype Drain() /* process number i drains buffer i */
     byte where, what;
 end:
     do
-    :: d_step { buffer[_pid]?where, what -> memory[where] = what; where = 0; what = 0 }
+    :: d_step {
+        buffer[_pid]?where, what -> memory[where] = what;
+        where = 0; what = 0;
+#ifdef ASYMMETRIC
+        if
+        :: _pid == PUBLISHER ->
+            do
+            :: where < SUBSCRIBERS -> due[where] = (due[where] == 0 -> 0 : due[where] - 1); where++
+            :: else -> break
+            od;
+            where = 0
+        :: _pid == blamed && due[PUBLISHER] > 0 -> due[PUBLISHER]--
+        :: else
+        fi
+#endif
+    }
     od
 }
 
@@ -164,6 +190,27 @@ inline look_at_all()
     od
 }
 
+#define has_come(state) \
+    (kind(state) == FREE || kind(state) == EVICTED || (kind(state) == ACTIVE && memory[NEXT(blamed)] >= least))
+
+inline sleep_while_parked() /* the kernel compares, and goes to sleep */
+{
+    atomic {
+        if
+        :: memory[ROOM_PARKED] == 1 -> asleep[PUBLISHER] = true
+        :: else
+        fi
+    }
+}
+
+inline sleep_for_a_slice()
+{
+    if
+    :: !asleep[PUBLISHER]
+    :: atomic { asleep[PUBLISHER] && a_slice_shows -> asleep[PUBLISHER] = false; slice_is_over = true; stops++ }
+    fi
+}
+
 /* Sleep until the blamed one has come so far, or has gone. */
 inline wait_for_room()
 {
@@ -177,19 +224,29 @@ inline wait_for_room()
 #else
     seen = memory[STATE(blamed)];
     if
-    :: kind(seen) == FREE || kind(seen) == EVICTED || (kind(seen) == ACTIVE && memory[NEXT(blamed)] >= least)
+    :: has_come(seen)
     :: else ->
 #endif
-        atomic { /* the kernel compares, and goes to sleep */
-            if
-            :: memory[ROOM_PARKED] == 1 -> asleep[PUBLISHER] = true
-            :: else
-            fi
-        };
+#if defined(ASYMMETRIC) && BROKEN != 24
+        atomic { sleep_while_parked(); due[PUBLISHER] = len(buffer[blamed]) };
         if
         :: !asleep[PUBLISHER]
-        :: atomic { asleep[PUBLISHER] && a_slice_shows -> asleep[PUBLISHER] = false; slice_is_over = true; stops++ }
-        fi
+        :: atomic { asleep[PUBLISHER] && due[PUBLISHER] == 0 -> asleep[PUBLISHER] = false }; /* a millisecond later */
+            if
+            :: memory[ROOM_PARKED] == 0
+            :: memory[ROOM_PARKED] == 1 ->
+                seen = memory[STATE(blamed)];
+                if
+                :: has_come(seen)
+                :: else -> sleep_while_parked(); sleep_for_a_slice()
+                fi
+            fi
+        fi;
+        due[PUBLISHER] = 0
+#else
+        sleep_while_parked();
+        sleep_for_a_slice()
+#endif
     fi;
     seen = 0;
     store(PUBLISHER, ROOM_PARKED, 0);
@@ -222,7 +279,7 @@ inline wait_for_room()
 
 proctype Publisher()
 {
-    byte n, free, announced, least, blamed, i, seen;
+    byte n, free, announced, least, i, seen;
     bool clear, slice_is_over;
     do
     :: n < MESSAGES ->
@@ -281,7 +338,7 @@ room:
         store(PUBLISHER, PUBLISHED, n + 1);
 #endif
         n++;
-#if BROKEN != 17
+#if BROKEN != 17 && !defined(ASYMMETRIC)
         fence(PUBLISHER);
 #endif
         if
@@ -327,7 +384,7 @@ inline wake_publisher()
 
 inline tell_publisher()
 {
-#if BROKEN != 20
+#if BROKEN != 20 && !defined(ASYMMETRIC)
     fence(id);
 #endif
     if
@@ -338,6 +395,16 @@ inline tell_publisher()
         fi
     :: else
     fi
+}
+
+inline sleep_while_armed() /* the kernel compares, and goes to sleep */
+{
+    atomic {
+        if
+        :: memory[GATE] == expected -> asleep[id] = true
+        :: else
+        fi
+    }
 }
 
 inline sleep_at_gate()
@@ -353,13 +420,30 @@ inline sleep_at_gate()
 #else
     :: true ->
 #endif
-        atomic {
+#if defined(ASYMMETRIC) && BROKEN != 23
+        atomic { sleep_while_armed(); due[id] = len(buffer[PUBLISHER]) };
+        if
+        :: !asleep[id]
+        :: atomic { asleep[id] && due[id] == 0 -> asleep[id] = false }; /* a millisecond later */
             if
-            :: memory[GATE] == expected -> asleep[id] = true
-            :: else
+#if BROKEN == 25
+            :: memory[PUBLISHED] != next
+            :: else -> asleep[id] = true; !asleep[id]
+#else
+            :: memory[GATE] != expected
+            :: memory[GATE] == expected ->
+                if
+                :: memory[PUBLISHED] != next
+                :: else -> sleep_while_armed(); !asleep[id]
+                fi
+#endif
             fi
-        };
+        fi;
+        due[id] = 0
+#else
+        sleep_while_armed();
         !asleep[id]
+#endif
     fi;
     expected = 0
 }
@@ -438,7 +522,11 @@ reading:
         store(id, NEXT(id), next);
         tell_publisher()
 #endif
+#ifdef STAY
+    :: next == MESSAGES -> break
+#else
     :: true -> break
+#endif
     od;
     may_die;
     atomic {

@@ -15,7 +15,21 @@ from types import ModuleType
 import pytest
 
 import benchmarks
-from benchmarks import arrays, batches, figures, floor, imports, latency, machine, peers, plot, run, throughput
+from benchmarks import (
+    arrays,
+    batches,
+    figures,
+    floor,
+    imports,
+    latency,
+    machine,
+    multicast,
+    peers,
+    plot,
+    publishing,
+    run,
+    throughput,
+)
 from benchmarks.contest import Contestant, Field, Sample, interleave
 from benchmarks.figures import Column, rate
 from benchmarks.options import Settings
@@ -130,7 +144,9 @@ def test_every_question_is_in_the_list_of_all() -> None:
     modules = [importlib.import_module(f"benchmarks.{name}") for name in names]
     questions = {module.NAME for module in modules if hasattr(module, "NAME")}
     assert {module.NAME for module in run.QUESTIONS} == questions
-    assert {"throughput", "batches", "latency", "arrays", "queues", "taking", "imports", "floor"} == questions
+    assert {
+        "throughput", "batches", "latency", "arrays", "queues", "taking", "multicast", "publishing", "imports", "floor",
+    } == questions  # fmt: skip
 
 
 @pytest.mark.parametrize("asked", [throughput, batches, latency, arrays])
@@ -196,6 +212,10 @@ def test_an_import_is_timed_in_the_environment_of_its_caller(monkeypatch: pytest
         (imports.main, "--cpus first", "--cpus: must be numbers with commas, such as 0,1, not first"),
         (imports.main, "--cpus 1000000", "--cpus: we may run on ["),
         (imports.main, "--size 64", "unrecognized arguments: --size 64"),
+        (multicast.main, "--size 64 12", "--size: messages have a multiple of 8 bytes, and at least 16"),
+        (multicast.main, "--readers 0", "--readers: must be a number of at least 1, not 0"),
+        (multicast.main, "--policy lossles", "--policy: invalid choice: 'lossles'"),
+        (publishing.main, "--readers=-1", "--readers: must be a number of at least 0, not -1"),
         (run.main, "--only pigeons", "--only: invalid choice: 'pigeons'"),
     ],
 )

@@ -31,7 +31,9 @@ CASES = {
     "arrays": {"64 KiB arrays"},
 }
 SIZES = {"arrays": ("--size", "64KiB")}
-QUESTIONS = (*METRICS, "imports", "floor")
+QUESTIONS = (*METRICS, "queues", "multicast", "publishing", "taking", "imports", "floor")
+MULTICASTS = [name for name in peers.names() if getattr(peers.load(name), "MULTICAST", False)]
+TO_ONE = [name for name in peers.names() if name not in {*peers.ALL_OURS - {peers.OURS}, *MULTICASTS}]
 NO_COMPILER = shutil.which("cc") is None
 
 # Two processes that find each other by FIFOs in the link's directory, started by a launcher of the peer's own.
@@ -94,7 +96,7 @@ def ratios(answers: dict[str, Any]) -> list[tuple[str, str]]:
     return [(ratio["label"], ratio["metric"]) for ratio in answers["ratios"]]
 
 
-@pytest.mark.parametrize("peer", [name for name in peers.names() if name not in peers.ALL_OURS - {peers.OURS}])
+@pytest.mark.parametrize("peer", TO_ONE)
 @pytest.mark.parametrize("question", METRICS)
 def test_a_quick_run_of_every_peer_completes_and_has_the_fields(question: str, peer: str) -> None:
     found = results(f"benchmarks.{question}", "--peers", peer, *SIZES.get(question, ()))
@@ -130,6 +132,59 @@ def test_queues_are_measured_with_several_users_at_each_end(peer: str) -> None:
         assert row["error"] is None
         assert median(row, "messages_per_second") > 0
         assert len(row["facts"]["cpus"]) == (2 if row["case"].startswith("1:1") else 4)
+
+
+@pytest.mark.parametrize("peer", MULTICASTS)
+def test_a_multicast_is_measured_with_several_readers_lossless_and_lossy(peer: str) -> None:
+    sizes = ("--size", "64", "64KiB", "--readers", "3")
+    (answers,) = results("benchmarks.multicast", *sizes, "--peers", peer)["questions"]
+    if reasons := [entry["reason"] for entry in answers["skipped"]]:
+        assert peer != "ipc_multicast"
+        pytest.skip(reasons[0])
+    uses = ("64 B", "64 KiB", "64 KiB, summed")
+    assert [row["case"] for row in answers["results"]] == [
+        f"{policy}, {use}, 3 readers" for policy in ("lossless", "lossy") for use in uses
+    ]
+    for row in answers["results"]:
+        assert (row["peer"], row["error"], row["counts"]) == (peer, None, [200])
+        assert len(row["facts"]["cpus"]) == 1 + 3
+        arrived, published, lost = (
+            median(row, metric) for metric in ("messages_per_second", "published_per_second", "lost_share")
+        )
+        assert min(arrived, published) > 0
+        assert lost == 0 if row["case"].startswith("lossless") else 0 <= lost < 1
+        size = row["facts"]["case"]["message_bytes"]
+        assert median(row, "gigabytes_per_second") == pytest.approx(arrived * size / 1e9)
+
+
+@pytest.mark.parametrize("peer", MULTICASTS)
+def test_a_publish_is_timed_with_subscribers_that_are_awake_and_that_sleep(peer: str) -> None:
+    (answers,) = results("benchmarks.publishing", "--readers", "0", "3", "--peers", peer)["questions"]
+    if reasons := [entry["reason"] for entry in answers["skipped"]]:
+        assert peer != "ipc_multicast"
+        pytest.skip(reasons[0])
+    assert [row["case"] for row in answers["results"]] == [
+        "lossless, 0 attached", "lossless, 3 attached", "lossless, 3 parked", "lossy, 0 attached", "lossy, 3 attached",
+    ]  # fmt: skip
+    for row in answers["results"]:
+        assert (row["peer"], row["error"]) == (peer, None)
+        assert row["counts"] == [20 if row["case"].endswith("parked") else 3 * 64]
+        assert median(row, "ns_per_publish") > 0
+    assert answers["more_is_better"] is False
+
+
+@pytest.mark.parametrize(
+    ("question", "peer", "reason"),
+    [
+        ("multicast", "mp_pipe", "is for one receiver of each message"),
+        ("publishing", "mp_queue", "is for one receiver of each message"),
+        ("throughput", "zmq_pub_sub", "is for one sender and all receivers"),
+    ],
+)
+def test_who_sends_to_all_and_who_sends_to_one_are_not_compared(question: str, peer: str, reason: str) -> None:
+    (answers,) = results(f"benchmarks.{question}", "--peers", peer)["questions"]
+    assert answers["results"] == []
+    assert {(entry["peer"], entry["reason"]) for entry in answers["skipped"]} == {(peer, reason)}
 
 
 def test_messages_and_bytes_per_second_are_the_same_figure_in_other_units() -> None:

@@ -226,6 +226,21 @@ class Provoking:
         return _call_it, ()
 
 
+def test_a_batch_is_not_given_back_over_what_was_received_meanwhile(lossless: ipc.Multicast[Any]) -> None:
+    publisher, subscriber = lossless.publisher(), lossless.subscribe()
+    _while_unpickling.append(subscriber.recv)  # as another thread might
+    try:
+        publisher.publish_many([1, Provoking(), 3])
+        publisher.publish(4)
+        assert subscriber.recv_many(1) == [1]
+        with pytest.raises(ipc.BusyError):
+            subscriber.recv_many(2)
+        publisher.publish(5)
+        assert subscriber.recv_many() == [5]
+    finally:
+        _while_unpickling.clear()
+
+
 def test_messages_of_other_topics_before_a_batch_are_passed_over_once(lossless: ipc.Multicast[Any]) -> None:
     publisher, subscriber = lossless.publisher(), lossless.subscribe(topics="a")
     for _ in range(100):  # each would be in the way for ever
@@ -518,9 +533,47 @@ def test_a_close_from_another_thread_ends_a_call_that_waits(lossless: ipc.Multic
     timer.join()
 
 
+def test_who_waits_when_all_is_closed_is_told_that_and_not_that_the_publisher_is_gone() -> None:
+    told: list[Exception] = []
+
+    def wait(subscriber: ipc.Subscriber[Any]) -> None:
+        while True:
+            try:
+                subscriber.recv()
+            except ipc.BusyError:  # whoever looks whether we wait was inside
+                continue
+            except Exception as error:
+                told.append(error)
+                return
+
+    for _ in range(20):  # in which order ends were once closed was up to chance
+        multicast = ipc.Multicast[Any](capacity=PAGE)
+        publisher, subscriber = multicast.publisher(), multicast.subscribe()
+        inside = threading.Thread(target=wait, args=(subscriber,))
+        inside.start()
+        while True:
+            try:
+                subscriber.try_recv(None)
+            except ipc.BusyError:
+                break
+        multicast.close()
+        inside.join()
+        assert publisher.closed
+    assert [type(error) for error in told] == [ipc.ClosedError] * 20
+
+
 def test_a_second_thread_is_told_that_somebody_is_there(lossless: ipc.Multicast[Any]) -> None:
     subscriber, publisher = lossless.subscribe(), lossless.publisher()
-    inside = threading.Thread(target=subscriber.recv)
+
+    def wait() -> None:
+        while True:
+            try:
+                subscriber.recv()
+            except ipc.BusyError:  # whoever looks whether we wait was inside
+                continue
+            return
+
+    inside = threading.Thread(target=wait)
     inside.start()
     try:
         while True:

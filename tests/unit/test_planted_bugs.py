@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.plants import PLANTS
+from tests.crash.plants_of_multicasts import MORE_MULTICAST_PLANTS, MULTICAST_PLANTS
 from tests.crash.plants_of_queues import QUEUE_PLANTS
 from tests.fuzz.planted import BUGS
 from tests.model.planted import TABLE
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 def changes() -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
     """Of each bug: the file, the text that must stand there once, and what is put in its place."""
-    for plant in (*PLANTS, *QUEUE_PLANTS):
+    for plant in (*PLANTS, *QUEUE_PLANTS, *MULTICAST_PLANTS, *MORE_MULTICAST_PLANTS):
         yield f"crash: {plant.name}", [(f"native/{file}", old, new) for file, old, new in plant.changes]
     for bug in BUGS:
         yield f"fuzz: {bug.name}", [(f"native/{bug.file}", bug.right, bug.wrong)]

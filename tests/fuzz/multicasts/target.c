@@ -179,7 +179,7 @@ void stage_create(struct stage *stage)
     const bool named = (stage->setup & SETUP_NAMED) != 0;
     const uint32_t n = entries[stage->setup / SETUP_ENTRIES % 4];
     const int rc = ipcr_segment_create_multicast(named ? KERNEL_DIR : NULL, KERNEL_NAME, capacity, n, &options,
-                                                 (stage->setup & SETUP_NEAR_WRAP) != 0 ? 0 - UINT64_C(20) : 0,
+                                                 (stage->setup & SETUP_NEAR_END) != 0 ? (UINT64_C(1) << 62) - 20 : 0,
                                                  &stage->segment[0]);
     if (rc != IPCR_OK)
         violation("no segment", (uint64_t)rc);

@@ -2,7 +2,7 @@
  *
  * The first byte of an input says what the segment is before the program begins:
  *   bit 0      pages of data: 1 or 4                  bit 4      ends may spin
- *   bits 1-2   entries: 2, 4, 16, 64                  bit 5      sequences begin just below 2^64
+ *   bits 1-2   entries: 2, 4, 16, 64                  bit 5      numbers begin just below 2^62
  *   bit 3      it has a name                          bits 6-7   lossless, lossless with eviction, lossy, lossless
  * and the second: bits 0-1 max_lag (any, 1, 3, 40; lossless ones).
  * Each byte then is an operation, modulo their number, and takes its arguments from the bytes behind it; bytes that are
@@ -21,7 +21,7 @@ enum {
     SETUP_ENTRIES = 2, /* times 0 to 3 */
     SETUP_NAMED = 8,
     SETUP_SPIN = 16,
-    SETUP_NEAR_WRAP = 32,
+    SETUP_NEAR_END = 32, /* of the numbers that a publisher takes over */
     SETUP_POLICY = 64, /* times 0 to 3 */
 };
 enum { MOST_OPERATIONS = 64, MOST_LOOKS = 3, MOST_PAGES = 8 /* of the file */ };
