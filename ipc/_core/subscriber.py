@@ -325,7 +325,7 @@ class Subscriber(MulticastEnd, Generic[_T]):
 
     def _finish(self, data: bytes, result: int) -> _T:
         """What the accelerator has taken, and doesn't decode."""
-        return self._decoded(ffi.buffer(ffi.from_buffer(data)), result)
+        return self._decoded(data, result)  # slices of it are bytes, as an array's head must be; a view's are not
 
     def _release_if_open(self) -> None:
         if not self._closed_because:  # by what was unpickled, or by another thread

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import ipc
+from ipc._core import encoding
 
 PAGE = 4096
 
@@ -120,6 +121,20 @@ def test_a_message_that_can_never_fit_is_refused_and_the_error_names_what_would_
         assert len(subscriber.recv()) == PAGE + 1
     with pytest.raises(ipc.MessageTooLargeError):
         publisher.claim(nbytes=PAGE + 1).__enter__()
+
+
+@pytest.mark.parametrize("take", [lambda s: s.recv(), next, lambda s: s.recv_envelope().message])
+def test_an_array_of_a_kind_that_never_came_before_arrives(
+    lossless: ipc.Multicast[Any], take: Callable[[ipc.Subscriber[Any]], Any]
+) -> None:
+    encoding._parse_head.cache_clear()
+    sent = np.arange(21, dtype="<i2").reshape(3, 7)
+    with lossless.publisher() as publisher, lossless.subscribe() as subscriber:
+        publisher.publish(sent)
+        got = take(subscriber)
+        assert (got == sent).all()
+        assert got.dtype == sent.dtype
+        assert got.flags.writeable
 
 
 # --- batches ------------------------------------------------------------------------------------------------------
