@@ -1,7 +1,7 @@
 /* multicast_stage.h - multicasts on the stage: who publishes, who hears it, and what must hold after any death.
  *
- * Messages have numbers, counted from 0, which the segment's sequences are as well (less the first).  A number tells the
- * message's length, bytes, topic and encoding, so whoever reads a message knows whether it is whole, and which one
+ * Messages have numbers, counted from 0, which the segment's sequences are as well (less the first).  A number tells
+ * the message's length, bytes, topic and encoding, so whoever reads a message knows whether it is whole, and which one
  * it should have been.
  *
  * A multicast that somebody died in is in order when
