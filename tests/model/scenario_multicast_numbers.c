@@ -104,6 +104,43 @@ static void perform_successor_and_joiner(void)
     model_fibers[FIRST].mortal = true;
 }
 
+/* --- who leaves has read what it read, also where it lies ---------------------------------------------------------------- */
+
+static struct ipcr_subscriber *leaving;
+
+static void one_is_lent(void)
+{
+    used_number();
+    act_as(1);
+    leaving = new_subscriber(IPCR_START_OLDEST);
+    MUST(core()->subscriber_peek(leaving) == LENGTH_OF_ALL);
+}
+
+static void look_and_leave(void)
+{
+    char bytes[LENGTH_OF_ALL];
+    copy_out(bytes, (const uint8_t *)core()->subscriber_lent(leaving), LENGTH_OF_ALL);
+    MUST(is_message(bytes, START_SEQUENCE, LENGTH_OF_ALL));
+    core()->subscriber_close(leaving);
+}
+
+/* A claim whose end lies over the one that is lent. */
+static void publish_over_it(void)
+{
+    int rc;
+    while ((rc = core()->publisher_claim(publisher, NULL, NEARLY_ALL)) == IPCR_FULL)
+        MUST(wait_for_room_of(publisher) == IPCR_OK);
+    MUST(rc == IPCR_OK);
+    copy_in((uint8_t *)core()->publisher_lent(publisher) + NEARLY_ALL - 8, "overtake", 8);
+    MUST(core()->publisher_commit(publisher, USED, 0) == START_SEQUENCE + 2);
+}
+
+static void perform_leave_lent(void)
+{
+    model_start(FIRST, 0, publish_over_it);
+    model_start(SECOND, 1, look_and_leave);
+}
+
 /* --- one thread publishes while another one closes: what was published comes before the end ----------------------------- */
 
 static int returned;
@@ -195,6 +232,8 @@ static const struct scenario scenarios[] = {
                used_number, perform_used_number), .both = true },
     { SCENARIO("multicast-successor-joiner", "Whoever joins while one publisher follows on a dead one gets all from where it "
                "begins.", two_are_there, perform_successor_and_joiner), .deaths = 1, .patience_ns = IPCR_SLICE_NS },
+    { SCENARIO("multicast-leave-lent", "What lies where somebody who leaves has looked is overwritten afterwards.",
+               one_is_lent, perform_leave_lent) },
     { SCENARIO("multicast-close-meanwhile", "What one thread publishes while another one closes comes before the end.",
                still_empty, perform_close_meanwhile), .both = true, .patience_ns = 1000000 },
     { SCENARIO("multicast-stats-whole-ring", "Statistics are those of some moment, or later ones.", looked_at, perform_looked_at),
