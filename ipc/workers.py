@@ -27,7 +27,7 @@ from multiprocessing.context import BaseContext
 from types import CellType, FrameType, FunctionType, MethodType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, final
 
-from ipc._core import arguments, ends, parcels
+from ipc._core import arguments, ends, multicast_ends, parcels
 from ipc._core.ends import End
 from ipc._core.lifeline import end_with
 from ipc._core.ring import ONE_END_OF_A_RING, Ring
@@ -357,6 +357,7 @@ def _report(error: BaseException, memo: int) -> None:
     """Leave the exception for the parent, and the ends as a crash would: their other sides must not take what came for
     everything there was to come."""
     ends.close_all(clean=False)
+    multicast_ends.abandon()
     import traceback
 
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))

@@ -80,7 +80,7 @@ struct ipcr_multicast_header {
     ipcr_word64 wake_at;          /* ... has come so far, or has gone */
     uint8_t pad3[64 - 32];
     ipcr_word64 parked_ns;        /* statistics: time the publishers have slept, waiting for room */
-    ipcr_word64 evicted;          /* statistics: subscribers evicted alive */
+    ipcr_word64 evicted;          /* statistics: subscribers evicted because they were too far behind */
     uint8_t pad4[64 - 16];
     struct ipcr_cursor cursor[IPCR_MOST_SUBSCRIBERS];
 };

@@ -28,7 +28,7 @@ struct ipcr_multicast_stats {
     uint64_t oldest;    /* number of the oldest that is kept, from 0 */
     uint64_t bytes;     /* of payload, published */
     uint64_t parked_ns; /* the publishers' */
-    uint64_t evicted;   /* subscribers, alive */
+    uint64_t evicted;   /* subscribers, for being too far behind */
     uint32_t publisher_pid;
     uint32_t publisher_state; /* enum ipcr_end_state */
     uint32_t publisher_alive;

@@ -155,7 +155,9 @@ class Multicast(Generic[_T]):
         """Become a subscriber, at once: every message from `start` on will be there for it.
 
         Args:
-          start: "latest", the next message to be published; "oldest", what is still kept; or a sequence number.
+          start: "latest", the next message to be published; "oldest", what is still kept; or a sequence number.  Who
+            was evicted may have read some of what is kept.  With on_laggard="evict" the oldest message may already be
+            further behind than max_lag allows.
           topics: only messages of these; None for all messages, with a topic or without.
           on_lap: where a lossy subscriber goes on when it was overtaken: at the oldest message that is whole, or at the
             newest.

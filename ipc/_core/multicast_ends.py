@@ -20,13 +20,20 @@ if TYPE_CHECKING:
     from ipc._core.multicast_stats import MulticastStats
     from ipc._core.segment import Segment
 
-__all__ = ["MulticastEnd", "name_of", "open_ends"]
+__all__ = ["MulticastEnd", "abandon", "name_of", "open_ends"]
 
 _AGAIN = lib.IPCR_AGAIN
 _CLOSED = lib.IPCR_CLOSED
 
 # Every publisher and subscriber of this process that has not been closed.
 open_ends: weakref.WeakSet[MulticastEnd] = weakref.WeakSet()
+
+
+def abandon() -> None:
+    """Leave them open until the process is gone, so that others see a death and no end: of a worker that failed."""
+    for end in tuple(open_ends):
+        open_ends.discard(end)
+        ffi.gc(end._handle, None)  # else it would be closed with the last reference to it, at the interpreter's end
 
 
 class MulticastEnd(SeatRoot):

@@ -57,7 +57,7 @@ class MulticastStats(NamedTuple):
     blocked_seconds: float
     """Time that publishers have slept, waiting for the slowest subscriber."""
     evicted: int
-    """Subscribers that were evicted alive, because they were too far behind."""
+    """Subscribers that were evicted because they were too far behind, by a publisher that waits for nobody."""
     participants: tuple[Participant, ...]
     """The publisher, then the subscribers."""
     subscribers: tuple[SubscriberStats, ...]

@@ -72,6 +72,12 @@ def publish_from_every_call(multicast: Any, rounds: int) -> None:
                 memory[:] = message
 
 
+def publish_and_fail(multicast: Any) -> None:
+    publisher = multicast.publisher()
+    publisher.publish(b"before")
+    raise ZeroDivisionError("as planned")
+
+
 def publish_then_wait(multicast: Any, told: Any, count: int) -> None:
     """Be the publisher until the pipe says so."""
     with multicast.publisher() as publisher:

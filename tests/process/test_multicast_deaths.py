@@ -24,6 +24,7 @@ from tests.process import multicast_roles as roles
 from tests.process.multicast_roles import LONG, forked_with_pipe, number_of, sealed
 from tests.process.support import (
     DEATH_NOTICED_SECONDS,
+    METHODS,
     Forked,
     Python,
     is_waiting,
@@ -541,3 +542,17 @@ def test_what_nobody_is_attached_to_is_replaced_or_collected(ipc_dir: Path) -> N
         else:
             assert ipc.gc() == ["frames"]
         assert list(ipc_dir.iterdir()) == []
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_worker_that_fails_leaves_its_publisher_as_a_crash_would(method: Any) -> None:
+    with ipc.Multicast[Any]() as multicast, multicast.subscribe() as subscriber:
+        worker = ipc.spawn(roles.publish_and_fail, multicast, context=method)
+        assert subscriber.recv(timeout=LONG) == b"before"
+        with pytest.raises(ipc.PeerDiedError):
+            subscriber.recv(timeout=LONG)
+        worker.join(LONG)
+        assert isinstance(worker.exception, ZeroDivisionError)
+        with multicast.publisher() as publisher:
+            assert publisher.publish(b"after") == 1
+        assert subscriber.recv(timeout=LONG) == b"after"
