@@ -231,6 +231,12 @@ static const struct start few_starts[] = {
     { "full of what is read", 0, FULL_OF_READ },
     PAYLOADS_END_IN(64),
 };
+static const struct start wide_starts[] = {
+    { "full of what is read", 0, FULL_OF_READ },
+    { "one is behind", 0, TWO_LISTEN },
+    { "an observer is behind", 0, OBSERVED },
+    { "full, the first is read", 0, FIRST_READ },
+};
 static const struct start lossy_starts[] = {
     { "all read", 0, USED },
     { "full", 0, FULL_OF_UNREAD },
@@ -297,6 +303,7 @@ static const struct multicast_shape evicting_early = {
 static const struct multicast_shape with_topics = { .entries = 4, .topics = true };
 static const struct multicast_shape aligned = { .entries = 4, .topics = true, .encoding = IPCR_ARRAY };
 static const struct multicast_shape aligned_many = { .entries = 4, .encoding = IPCR_PICKLE };
+static const struct multicast_shape wide = { .entries = 32 };
 static const struct multicast_shape wide_lossy = { .entries = 32, .options = { .policy = IPCR_LOSSY } };
 
 #define PUBLISHER                                                                                                    \
@@ -312,7 +319,9 @@ const struct operation publishing_operations[] = {
       .operate = publish },
     { .name = "publish-lossy", PUBLISHER, STARTS(lossy_starts), .multicast = &lossy, .plan = plan_one,
       .operate = publish },
-    { .name = "publish-far-ahead", PUBLISHER, STARTS(few_starts), .multicast = &wide_lossy, .plan = plan_one,
+    { .name = "publish-far-ahead", PUBLISHER, STARTS(wide_starts), .multicast = &wide, .plan = plan_one,
+      .operate = publish },
+    { .name = "publish-far-ahead-lossy", PUBLISHER, STARTS(wide_starts), .multicast = &wide_lossy, .plan = plan_one,
       .operate = publish },
     { .name = "publish-evicting", PUBLISHER, STARTS(evicting_starts), .multicast = &evicting, .plan = plan_one,
       .operate = publish },
