@@ -47,7 +47,9 @@ int ipcr_seat_return(struct ipcr_seat *seat)
 void ipcr_seat_give_up(struct ipcr_seat *seat)
 {
     uint32_t expected = IPCR_SEAT_WAITING;
-    if (seat->generation == ipcr_fork_generation && load_relaxed64(&seat->waiter) == ipcr_this_thread())
+    /* the word first: `waiter` is then whoever left it so, or a later one, and we can't be both here and that */
+    if (seat->generation == ipcr_fork_generation && load_acquire32(&seat->busy) == IPCR_SEAT_WAITING &&
+        load_relaxed64(&seat->waiter) == ipcr_this_thread())
         compare_exchange32(&seat->busy, &expected, IPCR_SEAT_FREE);
 }
 
