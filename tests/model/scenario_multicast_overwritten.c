@@ -64,6 +64,60 @@ static void perform_round_the_ring(void)
     model_start(SECOND, 1, read_what_is_whole);
 }
 
+/* --- a message that lies over the end of the ring, as an observer copies it ------------------------------------------------ */
+
+enum { OVER_THE_END = 80 };
+static const struct ipcr_topic topic = { .name = "abcdefgh", .length = 8, .number = 7 };
+static struct ipcr_subscriber *observer;
+
+static void observed_by_topic(void)
+{
+    const struct ipcr_subscription wanted = { .start = IPCR_START_LATEST, .topics = 1, .observe = 1, .interval_ns = 1000 };
+    uint64_t oldest, next;
+    act_as(0);
+    make_multicast(ENTRIES, IPCR_LOSSY, IPCR_WAIT_FOR_LAGGARDS);
+    publisher = new_publisher();
+    act_as(2);
+    join_multicast();
+    MUST(core()->subscriber_open(multicast(), &wanted, &topic, &oldest, &next, &observer) == IPCR_OK);
+}
+
+/* Each behind a claim that nobody reads, so that both lie over the end of the ring. */
+static void publish_over_the_end(void)
+{
+    for (uint64_t n = START_SEQUENCE + 1; n < START_SEQUENCE + 4; n += 2) {
+        const uint64_t used = n == START_SEQUENCE + 1 ? CAPACITY_OF_ALL - 64 : CAPACITY_OF_ALL - 96;
+        MUST(core()->publisher_claim(publisher, NULL, NEARLY_ALL) == IPCR_OK);
+        MUST(core()->publisher_commit(publisher, used, 0) == (int64_t)n - 1);
+        const struct ipcr_piece piece = { .data = message(n, OVER_THE_END), .length = OVER_THE_END };
+        MUST(core()->publish(publisher, &topic, &piece, 1, IPCR_INFO(0, IPCR_BYTES)) == (int64_t)n);
+    }
+    core()->publisher_close(publisher);
+}
+
+static void observe_the_topic(void)
+{
+    char bytes[OVER_THE_END];
+    for (;;) {
+        const int64_t rc = core()->subscriber_copy(observer, bytes, sizeof bytes);
+        if (rc == IPCR_END_OF_CHANNEL)
+            break;
+        if (rc == IPCR_EMPTY) {
+            MUST(wait_for_message_of(observer) == IPCR_OK);
+            continue;
+        }
+        MUST(rc == OVER_THE_END);
+        MUST(is_message(bytes, core()->subscriber_last_sequence(observer), OVER_THE_END));
+    }
+    MUST(core()->subscriber_last_sequence(observer) == START_SEQUENCE + 3); /* the last one is never overwritten */
+}
+
+static void perform_over_the_end(void)
+{
+    model_start(FIRST, 0, publish_over_the_end);
+    model_start(THIRD, 2, observe_the_topic);
+}
+
 /* --- a successor, over what is being read where it lies ------------------------------------------------------------------ */
 
 static void in_place(void) { two_are_there(IPCR_LOSSLESS, IPCR_WAIT_FOR_LAGGARDS, 2); }
@@ -216,6 +270,8 @@ static const struct scenario scenarios[] = {
                perform_both_wait), .patience_ns = 1000000 },
     { SCENARIO("multicast-close-twice", "Two threads that close it give back what it held once.", none_is_there,
                perform_close_twice), .patience_ns = 1000000 },
+    { SCENARIO("multicast-over-the-end", "Nor are those that an observer copies from both ends of the ring.",
+               observed_by_topic, perform_over_the_end), .patience_ns = 1000000, .both = true },
     { SCENARIO("multicast-lags-and-leaves", "Who gets the number of one that was to be evicted is not evicted for it.",
                one_lags, perform_one_lags), .patience_ns = IPCR_SLICE_NS },
 };
