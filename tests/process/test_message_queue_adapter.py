@@ -125,7 +125,7 @@ def test_a_slow_reader_is_named_and_the_object_reaches_nobody(writer: Any, start
 
     def fill() -> None:
         while True:
-            writer.enqueue(f"small {len(sent)}", timeout=0)
+            writer.enqueue(f"small {len(sent)}", timeout=2)  # by then the others have read all
             sent.append(f"small {len(sent)}")
 
     with pytest.raises(TimeoutError, match=f"of process {pid} is .* behind"):
