@@ -394,8 +394,8 @@ int ipcr_subscriber_settle(struct ipcr_subscriber *s, uint64_t taken, uint64_t n
     int rc = enter(s);
     if (rc != IPCR_OK)
         return rc;
-    const bool another = taken != 0 && next - s->batch_next - 1 >= s->batch_end - s->batch_next; /* batch than the last */
-    if (s->next != s->batch_end || another) { /* a cursor that went back could be below what is overwritten */
+    const bool of_the_batch = taken == 0 || next - s->batch_next - 1 < s->batch_end - s->batch_next;
+    if (s->next != s->batch_end || !of_the_batch) { /* a cursor that went back could be below what is overwritten */
         rc = IPCR_BUSY;
     } else {
         s->next = taken == 0 ? s->batch_next : next;

@@ -33,7 +33,8 @@ def abandon() -> None:
     """Leave them open until the process is gone, so that others see a death and no end: of a worker that failed."""
     for end in tuple(open_ends):
         open_ends.discard(end)
-        ffi.gc(end._handle, None)  # else it would be closed with the last reference to it, at the interpreter's end
+        with contextlib.suppress(errors.ClosedError):  # another thread was faster
+            ffi.gc(end._handle, None)  # else it would be closed with the last reference to it, at the interpreter's end
 
 
 class MulticastEnd(SeatRoot):

@@ -24,17 +24,7 @@ static int create_multicast(const char *dir, struct ipcr_segment **out)
 
 static int attach_multicast(const char *dir, struct ipcr_segment **out)
 {
-    for (;;) {
-        int fd, rc = ipcr_os_open(dir, NAME, &fd);
-        if (rc != IPCR_OK)
-            return rc == IPCR_FROM_ERRNO(ENOENT) ? IPCR_NOT_FOUND : rc;
-        rc = ipcr_segment_attach(fd, dir, NAME, IPCR_KIND_MULTICAST, false, out);
-        if (rc == IPCR_OK)
-            return rc;
-        close(fd);
-        if (rc != IPCR_AGAIN)
-            return rc;
-    }
+    return attach_name(dir, IPCR_KIND_MULTICAST, out);
 }
 
 static int subscribe(struct ipcr_segment *segment, uint32_t start, struct ipcr_subscriber **out)
@@ -73,18 +63,6 @@ static void leave_orphan(int ear, int mouth, void *arg)
     _exit(0); /* without a word */
 }
 
-static bool read_uuid(const char *dir, uint64_t uuid[2])
-{
-    struct ipcr_geometry g;
-    int fd;
-    if (ipcr_os_open(dir, NAME, &fd) != IPCR_OK)
-        return false;
-    CHECK(pread(fd, &g, sizeof g, 0) == (ssize_t)sizeof g);
-    close(fd);
-    memcpy(uuid, g.uuid, sizeof g.uuid);
-    return true;
-}
-
 static void prepare(struct stage *s)
 {
     ledger_begin(s);
@@ -100,7 +78,7 @@ static void prepare(struct stage *s)
         listens_on(s, handle);
     }
     if (s->start->filled != NO_NAME)
-        CHECK(read_uuid(s->dir, s->note));
+        CHECK(read_uuid_of_name(s->dir, s->note));
 }
 
 /* --- operations ------------------------------------------------------------------------------------------------- */
@@ -164,7 +142,7 @@ static const char *observe(struct stage *s)
     close(fd);
     if (rc != IPCR_OK || stats.capacity != SMALLEST || stats.entries != ENTRIES)
         return "the name leads to something unfinished";
-    if (!read_uuid(s->dir, uuid) || memcmp(uuid, s->note, sizeof uuid) == 0)
+    if (!read_uuid_of_name(s->dir, uuid) || memcmp(uuid, s->note, sizeof uuid) == 0)
         return NULL;
     return stats.present ? NULL : "a multicast whose creator lives looks orphaned";
 }

@@ -19,19 +19,31 @@ int create_name(const char *dir, struct ipcr_segment **out)
     return ipcr_segment_create(dir, NAME, IPCR_KIND_RING, SMALLEST, 0, out);
 }
 
-int attach_name(const char *dir, struct ipcr_segment **out)
+int attach_name(const char *dir, uint32_t kind, struct ipcr_segment **out)
 {
     for (;;) {
         int fd, rc = ipcr_os_open(dir, NAME, &fd);
         if (rc != IPCR_OK)
             return rc == IPCR_FROM_ERRNO(ENOENT) ? IPCR_NOT_FOUND : rc;
-        rc = ipcr_segment_attach(fd, dir, NAME, IPCR_KIND_RING, false, out);
+        rc = ipcr_segment_attach(fd, dir, NAME, kind, false, out);
         if (rc == IPCR_OK)
             return rc;
         close(fd);
         if (rc != IPCR_AGAIN)
             return rc;
     }
+}
+
+bool read_uuid_of_name(const char *dir, uint64_t uuid[2])
+{
+    struct ipcr_geometry g;
+    int fd;
+    if (ipcr_os_open(dir, NAME, &fd) != IPCR_OK)
+        return false;
+    CHECK(pread(fd, &g, sizeof g, 0) == (ssize_t)sizeof g);
+    close(fd);
+    memcpy(uuid, g.uuid, sizeof g.uuid);
+    return true;
 }
 
 int collect_garbage(const char *dir)
@@ -175,7 +187,7 @@ static void leave_like_a_dead_one(struct ipcr_segment *segment)
 void check_name(struct stage *s, enum name_is is, bool replaced)
 {
     struct ipcr_segment *found = NULL;
-    const int rc = attach_name(s->dir, &found);
+    const int rc = attach_name(s->dir, IPCR_KIND_RING, &found);
     CHECK(rc == IPCR_OK || rc == IPCR_NOT_FOUND);
     CHECK(is != STANDS || rc == IPCR_OK);
     CHECK(is != IS_GONE || rc == IPCR_NOT_FOUND);

@@ -15,7 +15,9 @@ enum name_is { STANDS, MAY_BE_GONE, IS_GONE };
 
 void prepare_name(struct stage *s);
 int create_name(const char *dir, struct ipcr_segment **out);
-int attach_name(const char *dir, struct ipcr_segment **out);
+int attach_name(const char *dir, uint32_t kind, struct ipcr_segment **out);
+/* Whether there is one, and which. */
+bool read_uuid_of_name(const char *dir, uint64_t uuid[2]);
 /* `ipc gc`: removes what nobody is present in; returns how many. */
 int collect_garbage(const char *dir);
 

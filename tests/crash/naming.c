@@ -14,11 +14,11 @@ static void approach_without_nameless_files(struct stage *s)
     without_nameless_files = true;
 }
 
-static int64_t attach(struct stage *s) { return attach_name(s->dir, &mine); }
+static int64_t attach(struct stage *s) { return attach_name(s->dir, IPCR_KIND_RING, &mine); }
 
 static void approach_attached(struct stage *s)
 {
-    CHECK_IS(attach_name(s->dir, &mine), IPCR_OK);
+    CHECK_IS(attach_name(s->dir, IPCR_KIND_RING, &mine), IPCR_OK);
 }
 
 static void approach_attached_in_use(struct stage *s)

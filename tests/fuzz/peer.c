@@ -63,6 +63,13 @@ static void add_later(uint32_t n, bool is_length, uint64_t offset, uint64_t valu
 void peer_write_later(uint32_t n, uint64_t offset, uint64_t value) { add_later(n, false, offset, value); }
 void peer_lie_later(uint32_t n, uint64_t length) { add_later(n, true, 0, length); }
 void peer_write(uint64_t offset, uint64_t value) { write_raw(offset, value); }
+
+void peer_write_half(uint64_t offset, bool upper, uint64_t value)
+{
+    const uint64_t was = raw_word(offset), half = value & UINT32_MAX;
+    peer_write(offset, upper ? (was & UINT32_MAX) | half << 32 : (was & ~(uint64_t)UINT32_MAX) | half);
+}
+
 void peer_storm(uint64_t seed) { storm = seed; }
 
 static uint64_t random_next(void) /* xorshift: never 0 */

@@ -13,6 +13,7 @@ void peer_reset(void);
 /* Before the n-th access from now on, write `value` at this offset of the file. */
 void peer_write_later(uint32_t n, uint64_t offset, uint64_t value);
 void peer_write(uint64_t offset, uint64_t value); /* at once */
+void peer_write_half(uint64_t offset, bool upper, uint64_t value); /* one half of a word */
 /* The length of the message that is looked at, before the n-th load of one from now on. */
 void peer_lie_later(uint32_t n, uint64_t length);
 /* Writes before every few accesses, at the words that are looked at.  0 ends it. */

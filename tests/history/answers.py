@@ -201,7 +201,8 @@ def _vacancies(facts: Facts, chain: list[list[Operation]]) -> Iterable[tuple[int
     for calls in chain:
         death = facts.history.deaths.get(calls[0].process)
         if death is not None:
-            yield death.killed, first_return(death.killed)
+            # it may have made its first call between our decision and the kill: it is no successor of its own
+            yield death.killed, first_return(max(death.killed, calls[0].invoked))
 
 
 def _first_returns(chain: list[list[Operation]]) -> Callable[[int], int]:

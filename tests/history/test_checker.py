@@ -142,6 +142,17 @@ def test_a_death_that_nobody_died_is_refused_and_one_that_was_succeeded_is_over(
     assert judged(*succeeded, told, dead=(1,)).faults == {Fault.FALSE_DEATH}
 
 
+
+def test_who_is_about_to_be_killed_is_no_successor_of_its_own() -> None:
+    """Its first call came back between the moment that the log gives for the kill and its death."""
+    history = History(deaths={RECEIVER: Death(95, 120)})
+    history.add([send(0, 1), send(125, 2, result=Result.PEER_DIED), recv(100, 1), recv(140, by=SUCCESSOR)])
+    assert Fault.FALSE_DEATH not in check(history, CHANNEL).faults
+    history = History(deaths={RECEIVER: Death(95, 120)})
+    history.add([send(0, 1), send(150, 2, result=Result.PEER_DIED), recv(100, 1), recv(140, by=SUCCESSOR)])
+    assert check(history, CHANNEL).faults == {Fault.FALSE_DEATH}
+
+
 def test_a_log_holds_what_its_killed_writer_had_begun_and_every_record_is_whole(tmp_path: Path) -> None:
     def write() -> None:
         log = Log(tmp_path / "writer.log", 7)

@@ -1,7 +1,7 @@
 /* scenario_multicast_overwritten.c - bytes that are overwritten while they are read, and who is evicted while it leaves. */
 #include "multicasts.h"
 
-enum { FIRST = 1, SECOND = 2, THIRD = 3, MESSAGES = 2, NEARLY_ALL = CAPACITY_OF_ALL - 56, USED = 8, ENTRIES = 4 };
+enum { FIRST = 1, SECOND = 2, THIRD = 3, MESSAGES = 2, ENTRIES = 4 };
 
 static struct ipcr_publisher *publisher;
 static struct ipcr_subscriber *one;
@@ -128,8 +128,8 @@ static int publish_over_both(struct ipcr_publisher *p)
     while ((rc = core()->publisher_claim(p, NULL, NEARLY_ALL)) == IPCR_FULL)
         MUST(wait_for_room_of(p) == IPCR_OK);
     if (rc == IPCR_OK) {
-        copy_in((uint8_t *)core()->publisher_lent(p) + NEARLY_ALL - USED, "overtake", USED);
-        MUST(core()->publisher_commit(p, USED, 0) >= 0);
+        copy_in((uint8_t *)core()->publisher_lent(p) + NEARLY_ALL - USED_OF_IT, "overtake", USED_OF_IT);
+        MUST(core()->publisher_commit(p, USED_OF_IT, 0) >= 0);
     }
     return rc;
 }

@@ -23,8 +23,8 @@ static uint64_t named_word(uint8_t pick)
 static void write_half(struct input *in)
 {
     const uint8_t pick = take8(in), which = take8(in);
-    const uint64_t offset = named_word(pick), value = take_value(in) & UINT32_MAX, was = raw_word(offset);
-    peer_write(offset, which % 2 == 0 ? (was & ~(uint64_t)UINT32_MAX) | value : (was & UINT32_MAX) | value << 32);
+    const uint64_t offset = named_word(pick);
+    peer_write_half(offset, which % 2 != 0, take_value(in));
 }
 
 /* An entry near the last one, or near the oldest one; and a word of it. */
