@@ -142,7 +142,6 @@ def test_a_death_that_nobody_died_is_refused_and_one_that_was_succeeded_is_over(
     assert judged(*succeeded, told, dead=(1,)).faults == {Fault.FALSE_DEATH}
 
 
-
 def test_who_is_about_to_be_killed_is_no_successor_of_its_own() -> None:
     """Its first call came back between the moment that the log gives for the kill and its death."""
     history = History(deaths={RECEIVER: Death(95, 120)})
