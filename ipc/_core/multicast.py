@@ -215,7 +215,7 @@ class Multicast(Generic[_T]):
         Raises:
           BusyError: a claim or a view is still lent out; what was closed by then stays closed.
         """
-        for end in self._subscribers_first():
+        for end in _subscribers_first(self._ends):
             end.close()
         self._close("it was closed here")
 
@@ -223,14 +223,10 @@ class Multicast(Generic[_T]):
         if self._closed_because:
             return
         self._closed_because = because
-        for end in self._subscribers_first():
+        for end in _subscribers_first(self._ends):
             end._close(because)
         parcels.sweep()
         del self._segment
-
-    def _subscribers_first(self) -> list[MulticastEnd]:
-        """Whoever waits in one is told that it was closed, and not that its publisher was."""
-        return sorted(self._ends, key=lambda end: isinstance(end, Publisher))
 
     def __getattr__(self, attribute: str) -> NoReturn:
         """What close() has taken away is missed by whoever is about to use it."""
@@ -305,9 +301,14 @@ def _topics(topics: Iterable[str] | str | None) -> tuple[str, ...] | None:
     return chosen
 
 
+def _subscribers_first(ends: Iterable[MulticastEnd]) -> list[MulticastEnd]:
+    """Whoever waits in one is told that it was closed, and not that its publisher was."""
+    return sorted(ends, key=lambda end: isinstance(end, Publisher))
+
+
 def _close_all() -> None:
     """Before the process ends: subscribers see EndOfChannel, not a death."""
-    for end in tuple(multicast_ends.open_ends):
+    for end in _subscribers_first(multicast_ends.open_ends):
         end._close("the process is ending")
 
 

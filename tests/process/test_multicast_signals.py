@@ -389,6 +389,8 @@ def wait(end):
             end.recv()
     except ipc.ClosedError:
         pass
+    except BaseException as error:  # at once: a daemon's traceback is cut off by the end of the interpreter
+        os.write(2, repr(error).encode())
 for end in (subscriber, observer):
     threading.Thread(target=wait, args=(end,), daemon=True).start()
 while multicast.stats().subscribers[-1].behind:
