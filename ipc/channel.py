@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, TypeVar, final
 
 from ipc._core import arguments
-from ipc._core.messages import MessageReceiver, MessageSender
+from ipc._core.receiver import MessageReceiver
 from ipc._core.segment import Segment
+from ipc._core.sender import MessageSender
 
 __all__ = ["Receiver", "Sender", "channel"]
 

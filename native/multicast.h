@@ -200,12 +200,21 @@ uint64_t ipcr_subscriber_last_lost(const struct ipcr_subscriber *s);
 int32_t ipcr_subscriber_last_topic(const struct ipcr_subscriber *s, const char **name);
 uint64_t ipcr_subscriber_lost(const struct ipcr_subscriber *s);
 
-/* --- within the core: publishing.c, subscribing.c, joining.c ------------------------------------------------------- */
+/* --- within the core: publishing.c, multicast_room.c, subscribing.c, joining.c, multicast_waits.c --------------------- */
 
 static inline struct ipcr_entry *ipcr_entry_at(struct ipcr_entry *entries, uint64_t mask, uint64_t sequence)
 {
     return &entries[sequence & mask];
 }
+/* IPCR_OK: this thread is the one inside, and nothing is wrong with what is there. */
+int ipcr_publisher_enter(struct ipcr_publisher *p);
+int ipcr_subscriber_enter(struct ipcr_subscriber *s);
+/* Room for one more message that ends at `end`?  IPCR_FULL: p->need says where everybody must be first. */
+int ipcr_publisher_make_room(struct ipcr_publisher *p, uint64_t end);
+/* Evict who is in the way and dead (and a stopped joiner, where the publisher waits for nobody): a probe for each. */
+int ipcr_publisher_evict_the_dead(struct ipcr_publisher *p);
+/* For a message; true: there may be one.  What follows on a spin in vain doesn't spin again. */
+bool ipcr_subscriber_spin(struct ipcr_subscriber *s);
 /* Take a number and a place among the messages; set s->next. */
 int ipcr_subscriber_join(struct ipcr_subscriber *s, const struct ipcr_subscription *wanted, uint64_t *oldest, uint64_t *next);
 void ipcr_subscriber_depart(struct ipcr_subscriber *s);

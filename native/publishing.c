@@ -1,14 +1,11 @@
-/* publishing.c - the publisher's side of a multicast: room, messages, claims. */
+/* publishing.c - the publisher's side of a multicast: the role, messages, claims. */
 #include "multicast.h"
 #include "registry.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-enum {
-    AHEAD_OF_NEED = 16, /* an `oldest` that must move moves by a 16th of the ring at once: moving it costs a full fence */
-    ANNOUNCED_AT_ONCE = 64,
-};
+enum { ANNOUNCED_AT_ONCE = 64 };
 
 #define LAST_NUMBER (UINT64_C(1) << 62) /* no publisher comes so far, and a number of 64 bits would be taken for a status */
 
@@ -26,7 +23,7 @@ static int checked(struct ipcr_publisher *p, int rc)
     return rc;
 }
 
-static int enter(struct ipcr_publisher *p)
+int ipcr_publisher_enter(struct ipcr_publisher *p)
 {
     const int rc = ipcr_seat_enter(&p->seat);
     if (rc != IPCR_OK || !p->corrupt)
@@ -137,158 +134,6 @@ void ipcr_publisher_free(struct ipcr_publisher *p)
     free(p);
 }
 
-/* --- room ----------------------------------------------------------------------------------------------------------- */
-
-static void blame(struct ipcr_publisher *p, uint32_t who, uint64_t next)
-{
-    if (p->blocked_by != who || p->blocked_next != next)
-        p->blocked_ns = ipcr_os_now_ns();
-    p->blocked_by = who;
-    p->blocked_next = next;
-}
-
-/* Is everybody at or above `least`?  Otherwise IPCR_FULL, and the slowest is to blame.  Those who may be evicted for it are.
- * What is found stands in `floor`.  Only as far as a subscriber's word goes: a wild `next` of its own can let it be
- * overwritten, or evicted, and can block a publisher that waits; nothing else. */
-static int look_at_all(struct ipcr_publisher *p, uint64_t least)
-{
-    const uint32_t high = load_acquire32(&p->header->subscribers_high);
-    const bool evict = p->segment->multicast.on_laggard == IPCR_EVICT_LAGGARDS;
-    bool joining = false;
-    uint64_t floor = p->next;
-    uint32_t slowest = IPCR_NO_SUBSCRIBER, evicted = 0;
-    for (uint32_t i = 0; i < high && i < IPCR_MOST_SUBSCRIBERS; i++) {
-        struct ipcr_cursor *c = &p->header->cursor[i];
-        uint32_t state = load_acquire32(&c->state);
-        if ((state & IPCR_CURSOR_MASK) == IPCR_CURSOR_JOINING) { /* nobody knows yet where it begins */
-            blame(p, i, p->announced);
-            joining = true;
-            continue;
-        }
-        if ((state & IPCR_CURSOR_MASK) != IPCR_CURSOR_ACTIVE)
-            continue;
-        const uint64_t next = load_acquire64(&c->next); /* C */
-        if ((int64_t)(next - least) < 0 && evict) {
-            if (compare_exchange32(&c->state, &state, (state & ~IPCR_CURSOR_MASK) | IPCR_CURSOR_EVICTED))
-                evicted++;
-            else
-                i--; /* it left, or somebody else has its number: look again */
-            continue;
-        }
-        if ((int64_t)(next - floor) < 0) {
-            floor = next;
-            slowest = i;
-        }
-    }
-    if (evicted > 0) {
-        store_relaxed64(&p->header->evicted, load_relaxed64(&p->header->evicted) + evicted);
-        fence_store_store(); /* V: what they may be reading is overwritten behind this */
-    }
-    p->floor = joining ? p->oldest - 1 : floor;
-    if ((int64_t)(floor - least) < 0)
-        blame(p, slowest, floor);
-    return joining || (int64_t)(floor - least) < 0 ? IPCR_FULL : IPCR_OK;
-}
-
-/* The one that was in the way, before all others are looked at again. */
-static bool is_still_in_the_way(struct ipcr_publisher *p, uint64_t least)
-{
-    if (p->blocked_by == IPCR_NO_SUBSCRIBER)
-        return false;
-    const struct ipcr_cursor *c = &p->header->cursor[p->blocked_by];
-    const uint32_t state = load_acquire32(&c->state) & IPCR_CURSOR_MASK;
-    if (state == IPCR_CURSOR_JOINING)
-        return true;
-    const uint64_t next = load_acquire64(&c->next);
-    if (state != IPCR_CURSOR_ACTIVE || (int64_t)(next - least) >= 0)
-        return false;
-    blame(p, p->blocked_by, next);
-    return true;
-}
-
-static int everybody_has_passed(struct ipcr_publisher *p, uint64_t least)
-{
-    p->need = least;
-    if (p->segment->multicast.on_laggard == IPCR_WAIT_FOR_LAGGARDS && is_still_in_the_way(p, least))
-        return IPCR_FULL;
-    const int rc = look_at_all(p, least);
-    if (rc == IPCR_OK)
-        p->blocked_by = IPCR_NO_SUBSCRIBER;
-    return rc;
-}
-
-/* From the position of an older message to that of this one. */
-static int position_of(const struct ipcr_publisher *p, uint64_t sequence, uint64_t *position)
-{
-    const uint64_t older = *position;
-    *position = sequence == p->next ? p->position
-                                    : load_relaxed64(&ipcr_entry_at(p->entries, p->mask, sequence)->position);
-    /* our own words, but others can write there; a step back would give room that there is not */
-    return *position - older <= p->position - older && (*position & 7) == 0 ? IPCR_OK : IPCR_CORRUPT;
-}
-
-/* A message, and where it begins. */
-struct place {
-    uint64_t sequence;
-    uint64_t position;
-};
-
-/* Let everything below `least` be overwritten, and up to `most` if nobody is there.  M3: after this store and its fence
- * nobody can join below it, and whoever had joined before is seen by the look that follows. */
-static int move_oldest(struct ipcr_publisher *p, struct place least, struct place most)
-{
-    if ((int64_t)(most.sequence - p->announced) > 0) {
-        p->announced = most.sequence;
-        store_release64(&p->header->oldest, most.sequence); /* who sees it sees a `published` that is not below it */
-    }
-    if (p->segment->multicast.policy == IPCR_LOSSY) {
-        fence_store_store(); /* V */
-    } else {
-        fence_store_load(); /* J; and V, for observers */
-        const int rc = look_at_all(p, least.sequence);
-        p->need = least.sequence;
-        if (rc != IPCR_OK)
-            return rc;
-        if ((int64_t)(p->floor - most.sequence) < 0) /* somebody joined at the oldest meanwhile */
-            most = least;
-    }
-    p->oldest = most.sequence;
-    p->oldest_position = most.position;
-    return IPCR_OK;
-}
-
-/* Room for one more message that ends at `end`? */
-static int make_room(struct ipcr_publisher *p, uint64_t end)
-{
-    const uint64_t capacity = p->segment->capacity, entries = p->mask + 1, max_lag = p->segment->multicast.max_lag;
-    const bool lossy = p->segment->multicast.policy == IPCR_LOSSY;
-    uint64_t target = p->oldest, position = p->oldest_position;
-    int rc = IPCR_OK;
-    while (rc == IPCR_OK && target != p->next && (end - position > capacity || p->next + 1 - target > entries))
-        rc = position_of(p, ++target, &position);
-    if (rc != IPCR_OK)
-        return rc;
-    uint64_t least = target;
-    if (max_lag != 0 && (int64_t)(p->next + 1 - max_lag - least) > 0)
-        least = p->next + 1 - max_lag;
-    if (!lossy && (int64_t)(least - p->floor) > 0) {
-        rc = everybody_has_passed(p, least);
-        if (rc != IPCR_OK)
-            return rc;
-    }
-    if (target == p->oldest)
-        return IPCR_OK;
-    const struct place needed = { .sequence = target, .position = position };
-    const uint64_t most = p->oldest + entries / AHEAD_OF_NEED, furthest = p->oldest_position + capacity / AHEAD_OF_NEED;
-    while (target != p->next && (int64_t)(most - target) > 0 && (int64_t)(furthest - position) > 0 &&
-           (lossy || (int64_t)(p->floor - target) > 0)) {
-        rc = position_of(p, ++target, &position);
-        if (rc != IPCR_OK)
-            return rc;
-    }
-    return move_oldest(p, needed, (struct place){ .sequence = target, .position = position });
-}
-
 /* --- messages ------------------------------------------------------------------------------------------------------- */
 
 static const struct ipcr_topic no_topic = { .name = NULL };
@@ -301,7 +146,7 @@ static int find_place(struct ipcr_publisher *p, uint64_t topic_length, uint64_t 
     if (topic_length > IPCR_MOST_TOPIC || length > p->segment->capacity - topic - (alignment - 8))
         return IPCR_TOO_LARGE;
     *topic_at = payload - topic;
-    return make_room(p, payload + ipcr_padded(length));
+    return ipcr_publisher_make_room(p, payload + ipcr_padded(length));
 }
 
 static uint8_t *at(const struct ipcr_publisher *p, uint64_t position)
@@ -352,7 +197,7 @@ static int publish_one(struct ipcr_publisher *p, const struct ipcr_topic *topic,
 
 int64_t ipcr_publish_bytes(struct ipcr_publisher *p, const char *message, uint64_t length)
 {
-    int rc = enter(p);
+    int rc = ipcr_publisher_enter(p);
     if (rc != IPCR_OK)
         return rc;
     rc = publish_one(p, &no_topic, message, length, IPCR_INFO(0, IPCR_BYTES));
@@ -368,7 +213,7 @@ int64_t ipcr_publish(struct ipcr_publisher *p, const struct ipcr_topic *topic, c
 {
     uint64_t topic_at;
     int64_t sequence = 0;
-    int rc = enter(p);
+    int rc = ipcr_publisher_enter(p);
     if (rc != IPCR_OK)
         return rc;
     if (topic == NULL)
@@ -388,7 +233,7 @@ int64_t ipcr_publish(struct ipcr_publisher *p, const struct ipcr_topic *topic, c
 int64_t ipcr_publish_many(struct ipcr_publisher *p, const struct ipcr_topic *topic, const char *messages,
                           const uint64_t *lengths, const uint64_t *infos, uint64_t count)
 {
-    int rc = enter(p);
+    int rc = ipcr_publisher_enter(p);
     if (rc != IPCR_OK)
         return rc;
     if (topic == NULL)
@@ -412,7 +257,7 @@ int64_t ipcr_publish_many(struct ipcr_publisher *p, const struct ipcr_topic *top
 
 int ipcr_publisher_claim(struct ipcr_publisher *p, const struct ipcr_topic *topic, uint64_t length)
 {
-    int rc = enter(p);
+    int rc = ipcr_publisher_enter(p);
     if (rc != IPCR_OK)
         return rc;
     if (topic == NULL)
@@ -434,7 +279,7 @@ char *ipcr_publisher_lent(const struct ipcr_publisher *p)
 
 int64_t ipcr_publisher_commit(struct ipcr_publisher *p, uint64_t length, uint64_t info)
 {
-    int64_t result = enter(p);
+    int64_t result = ipcr_publisher_enter(p);
     if (result != IPCR_OK)
         return result;
     if (!p->lent) {
@@ -459,110 +304,4 @@ int ipcr_publisher_abort(struct ipcr_publisher *p)
     p->lent = false; /* private until it is committed: nothing to undo */
     ipcr_seat_leave(&p->seat);
     return rc;
-}
-
-/* --- waiting for room ------------------------------------------------------------------------------------------------ */
-
-static bool may_be_room(const void *what)
-{
-    const struct ipcr_publisher *p = what;
-    if (ipcr_seat_is_closing(&p->seat) || p->blocked_by == IPCR_NO_SUBSCRIBER)
-        return true;
-    const struct ipcr_cursor *c = &p->header->cursor[p->blocked_by];
-    const uint32_t state = load_acquire32(&c->state) & IPCR_CURSOR_MASK;
-    if (state == IPCR_CURSOR_ACTIVE)
-        return (int64_t)(load_acquire64(&c->next) - p->need) >= 0;
-    return state != IPCR_CURSOR_JOINING;
-}
-
-/* Who is in the way and dead is evicted (and a stopped joiner, by a publisher that waits for nobody): one probe for each that is in the way.  Whether it is dead is the lock byte's to
- * say; its state tells whose death that was, and the number's next user is not harmed. */
-static int evict_the_dead(struct ipcr_publisher *p)
-{
-    const uint32_t high = load_acquire32(&p->header->subscribers_high);
-    const bool evict = p->segment->multicast.on_laggard == IPCR_EVICT_LAGGARDS;
-    for (uint32_t i = 0; i < high && i < IPCR_MOST_SUBSCRIBERS; i++) {
-        struct ipcr_cursor *c = &p->header->cursor[i];
-        uint32_t state = load_acquire32(&c->state);
-        const uint32_t kind = state & IPCR_CURSOR_MASK;
-        bool held;
-        if (kind != IPCR_CURSOR_JOINING &&
-            (kind != IPCR_CURSOR_ACTIVE || (int64_t)(load_acquire64(&c->next) - p->need) >= 0))
-            continue;
-        const int rc = ipcr_probe(p->segment->fd, p->segment->id, IPCR_LOCK_SUBSCRIBER(i), &held);
-        if (rc != IPCR_OK)
-            return rc;
-        if (!held || evict) /* who lives, and has not said for a slice where it begins, begins anew */
-            compare_exchange32(&c->state, &state, (state & ~IPCR_CURSOR_MASK) | IPCR_CURSOR_EVICTED);
-    }
-    return IPCR_OK;
-}
-
-/* Woken for one message at a time, the publisher would cost two changes of context for each: a quarter of what is there
- * should be free as well.  Spins, and the end of a slice, look at the need alone. */
-static void aim(struct ipcr_publisher *p)
-{
-    store_relaxed32(&p->header->blocked_by, p->blocked_by);
-    store_relaxed64(&p->header->wake_at, p->need + (p->next - p->need) / 4);
-}
-
-int ipcr_publisher_wait(struct ipcr_publisher *p, uint64_t deadline_ns, int resume)
-{
-    uint64_t parked_ns = 0, now = ipcr_os_now_ns();
-    int rc = ipcr_seat_enter_wait(&p->seat, resume);
-    if (rc != IPCR_OK)
-        return rc;
-    if (now >= p->slice_end_ns) /* wake-ups and signals must not put the look for the dead off */
-        p->slice_end_ns = now + IPCR_SLICE_NS;
-    const uint64_t slice = p->slice_end_ns < deadline_ns ? p->slice_end_ns : deadline_ns;
-    if (now < slice) {
-        uint32_t only;
-        aim(p);
-        ipcr_seat_wait(&p->seat);
-        const bool spin = !resume && ipcr_os_cpus(&only) > 1;
-        rc = ipcr_wait(&p->header->room_parked, (p->segment->flags & IPCR_FLAG_ASYMMETRIC) != 0, &p->spin, spin,
-                       may_be_room, p, slice, &parked_ns);
-        const int back = ipcr_seat_return(&p->seat);
-        if (back != IPCR_OK)
-            return back;
-        store_relaxed64(&p->header->parked_ns, load_relaxed64(&p->header->parked_ns) + parked_ns);
-        now = ipcr_os_now_ns();
-    }
-    if (rc == IPCR_OK && !may_be_room(p) && now >= slice) {
-        p->slice_end_ns = now + IPCR_SLICE_NS;
-        rc = evict_the_dead(p);
-        if (rc == IPCR_OK && !may_be_room(p))
-            rc = now >= deadline_ns ? IPCR_FULL : IPCR_AGAIN;
-    }
-    if (rc == IPCR_AGAIN)
-        ipcr_seat_wait(&p->seat);
-    else
-        ipcr_seat_leave(&p->seat);
-    return rc;
-}
-
-void ipcr_publisher_stop_waiting(struct ipcr_publisher *p) { ipcr_seat_give_up(&p->seat); }
-
-int ipcr_publisher_look_around(struct ipcr_publisher *p)
-{
-    const uint64_t now = ipcr_os_now_ns();
-    int rc = enter(p);
-    if (rc != IPCR_OK)
-        return rc;
-    if (now >= p->slice_end_ns) {
-        p->slice_end_ns = now + IPCR_SLICE_NS;
-        rc = evict_the_dead(p);
-    }
-    ipcr_seat_leave(&p->seat);
-    return rc;
-}
-
-void ipcr_publisher_laggard(struct ipcr_publisher *p, struct ipcr_laggard *out)
-{
-    *out = (struct ipcr_laggard){ .subscriber = p->blocked_by, .must_reach = p->need - p->segment->start_position };
-    if (p->blocked_by == IPCR_NO_SUBSCRIBER)
-        return;
-    out->pid = load_relaxed32(&p->header->cursor[p->blocked_by].pid);
-    out->behind = p->next - p->blocked_next;
-    out->since_ns = ipcr_os_now_ns() - p->blocked_ns;
 }

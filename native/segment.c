@@ -6,10 +6,8 @@
  *                 otherwise somebody replaced it in between, and we start again.
  */
 #include "segment.h"
-#include "ends.h"
 #include "lanes.h"
 #include "naming.h"
-#include "queue.h"
 #include "registry.h"
 
 #include <errno.h>
@@ -20,58 +18,15 @@ enum {
     CREATE_TRIES = 1000,    /* against others who create and vanish under the same name */
 };
 
-static const struct ipcr_lock_byte presence_shared = { .byte = IPCR_LOCK_PRESENCE, .exclusive = false };
-
-static bool is_queue(uint32_t kind) { return kind == IPCR_KIND_QUEUE || kind == IPCR_KIND_RELIABLE; }
-
-static uint64_t header_bytes(uint32_t kind, uint32_t lanes)
-{
-    const uint64_t page = ipcr_os_page_bytes();
-    if (kind == IPCR_KIND_MULTICAST)
-        return ipcr_multicast_header_bytes(lanes, page);
-    return is_queue(kind) ? ipcr_queue_header_bytes(lanes, page) : ipcr_to_pages(sizeof(struct ipcr_header), page);
-}
-
-uint64_t ipcr_segment_footprint(uint64_t capacity) { return header_bytes(IPCR_KIND_RING, 0) + capacity; }
-uint64_t ipcr_queue_footprint(uint32_t lanes) { return header_bytes(IPCR_KIND_QUEUE, lanes); }
-uint64_t ipcr_multicast_footprint(uint64_t capacity, uint32_t entries)
-{
-    return header_bytes(IPCR_KIND_MULTICAST, entries) + capacity;
-}
-uint64_t ipcr_lane_footprint(uint64_t slots, uint64_t capacity)
-{
-    return ipcr_lane_bytes(slots, capacity, ipcr_os_page_bytes());
-}
-
-static uint64_t total_bytes(uint32_t kind, uint64_t capacity, uint32_t lanes, uint64_t slots)
-{
-    return header_bytes(kind, lanes) + (is_queue(kind) ? lanes * ipcr_lane_footprint(slots, capacity) : capacity);
-}
-
-static uint64_t layout_hash(uint32_t kind)
-{
-    if (kind == IPCR_KIND_MULTICAST)
-        return ipcr_multicast_layout_hash();
-    return is_queue(kind) ? ipcr_queue_layout_hash() : ipcr_layout_hash();
-}
-
-uint64_t ipcr_round_capacity(uint64_t wanted)
-{
-    uint64_t capacity = ipcr_os_page_bytes();
-    while (capacity < wanted && capacity < IPCR_MAX_CAPACITY)
-        capacity <<= 1;
-    return wanted == 0 || capacity < wanted ? 0 : capacity;
-}
-
 /* How much of the file is mapped in one piece; behind it the data follow a second time.  (Lanes: lanes.c.) */
 static uint64_t first_piece(const struct ipcr_segment *s)
 {
-    return s->header_bytes + (is_queue(s->kind) ? 0 : s->capacity);
+    return s->header_bytes + (ipcr_is_queue(s->kind) ? 0 : s->capacity);
 }
 
 static uint64_t mapped_bytes(const struct ipcr_segment *s)
 {
-    return first_piece(s) + (is_queue(s->kind) ? 0 : s->capacity);
+    return first_piece(s) + (ipcr_is_queue(s->kind) ? 0 : s->capacity);
 }
 
 /* One reservation, so that no other mapping can slip between the copies. */
@@ -83,14 +38,14 @@ static int map_segment(struct ipcr_segment *s)
     if (rc != IPCR_OK)
         return rc;
     rc = ipcr_os_map(base, s->fd, 0, first_piece(s));
-    if (rc == IPCR_OK && !is_queue(s->kind))
+    if (rc == IPCR_OK && !ipcr_is_queue(s->kind))
         rc = ipcr_os_map(base + s->header_bytes + s->capacity, s->fd, s->header_bytes, s->capacity);
     if (rc != IPCR_OK) {
         ipcr_os_unmap(base, all);
         return rc;
     }
     s->header = (struct ipcr_header *)(void *)base;
-    if (is_queue(s->kind))
+    if (ipcr_is_queue(s->kind))
         return ipcr_lanes_open(s);
     s->data = base + s->header_bytes;
     return IPCR_OK;
@@ -164,12 +119,12 @@ static int initialise(struct ipcr_segment *s)
     g->magic = IPCR_MAGIC;
     g->format_version = IPCR_FORMAT_VERSION;
     g->byte_order = IPCR_BYTE_ORDER;
-    g->layout_hash = layout_hash(s->kind);
+    g->layout_hash = ipcr_kind_layout_hash(s->kind);
     g->kind = s->kind;
     g->flags = s->flags;
     g->header_bytes = s->header_bytes;
     g->capacity = s->capacity;
-    g->total_bytes = total_bytes(s->kind, s->capacity, s->lanes, s->options.slots);
+    g->total_bytes = ipcr_total_bytes(s->kind, s->capacity, s->lanes, s->options.slots);
     g->start_position = s->start_position;
     g->lanes = s->lanes;
     g->time_namespace = ipcr_os_time_namespace();
@@ -179,7 +134,7 @@ static int initialise(struct ipcr_segment *s)
         return rc;
     g->uuid[0] = s->uuid[0];
     g->uuid[1] = s->uuid[1];
-    if (is_queue(s->kind)) {
+    if (ipcr_is_queue(s->kind)) {
         ipcr_queue_header(s)->options = s->options;
         ipcr_lanes_initialise(s);
         return IPCR_OK;
@@ -197,14 +152,6 @@ static int initialise(struct ipcr_segment *s)
         store_release64(&s->header->at[side].position, s->start_position);
     }
     return IPCR_OK;
-}
-
-static int become_present(struct ipcr_segment *s)
-{
-    ipcr_registry_lock();
-    const int rc = ipcr_hold_take(&s->presence, s->fd, s->id, &presence_shared, 1);
-    ipcr_registry_unlock();
-    return rc;
 }
 
 /* The file just opened under s->fd is ours.  A number whose file we don't know is not kept. */
@@ -227,15 +174,15 @@ static int know_file(struct ipcr_segment *s, int rc)
 static int furnish(struct ipcr_segment *s)
 {
     int rc = ipcr_os_allocate(s->fd, first_piece(s)); /* lack of room is an error here, never a SIGBUS */
-    if (rc == IPCR_OK && is_queue(s->kind))
-        rc = ipcr_os_set_size(s->fd, total_bytes(s->kind, s->capacity, s->lanes, s->options.slots));
+    if (rc == IPCR_OK && ipcr_is_queue(s->kind))
+        rc = ipcr_os_set_size(s->fd, ipcr_total_bytes(s->kind, s->capacity, s->lanes, s->options.slots));
     if (rc == IPCR_OK)
         rc = map_segment(s);
     if (rc == IPCR_OK)
         rc = initialise(s);
     if (rc == IPCR_OK && s->dir == NULL)
         rc = ipcr_os_seal(s->fd);
-    return rc == IPCR_OK ? become_present(s) : rc;
+    return rc == IPCR_OK ? ipcr_segment_become_present(s) : rc;
 }
 
 /* Give the finished inode its name; a name that leads to an orphan is freed first. */
@@ -323,7 +270,7 @@ static int create(const char *dir, const char *name, const struct ipcr_segment *
     s->lanes = wanted->lanes;
     s->options = wanted->options;
     s->multicast = wanted->multicast;
-    s->header_bytes = header_bytes(s->kind, s->lanes);
+    s->header_bytes = ipcr_header_bytes(s->kind, s->lanes);
     s->start_position = wanted->start_position;
     s->flags = (dir != NULL ? IPCR_FLAG_NAMED : 0) | (ipcr_has_membarrier() ? IPCR_FLAG_ASYMMETRIC : 0);
     rc = create_file(s, name);
@@ -341,24 +288,17 @@ static int create(const char *dir, const char *name, const struct ipcr_segment *
 int ipcr_segment_create(const char *dir, const char *name, uint32_t kind, uint64_t capacity, uint64_t start_position,
                         struct ipcr_segment **out)
 {
-    if (is_queue(kind) || kind == IPCR_KIND_MULTICAST || capacity == 0 || capacity != ipcr_round_capacity(capacity) || (start_position & 7) != 0)
+    if (ipcr_is_queue(kind) || kind == IPCR_KIND_MULTICAST || capacity == 0 || capacity != ipcr_round_capacity(capacity) || (start_position & 7) != 0)
         return IPCR_FROM_ERRNO(EINVAL);
     const struct ipcr_segment wanted = { .kind = kind, .capacity = capacity, .start_position = start_position };
     return create(dir, name, &wanted, out);
-}
-
-static bool are_sound(const struct ipcr_queue_options *o)
-{
-    return o->slots >= 2 && o->slots <= IPCR_MOST_SLOTS && (o->slots & (o->slots - 1)) == 0 &&
-           o->lease_ns <= IPCR_LONGEST_LEASE_NS && o->max_deliveries <= IPCR_MOST_DELIVERIES && o->lanes_each >= 1 &&
-           o->lanes_each <= IPCR_MOST_LANES_EACH;
 }
 
 int ipcr_segment_create_queue(const char *dir, const char *name, uint32_t kind, uint64_t capacity, uint32_t lanes,
                               const struct ipcr_queue_options *options, uint64_t start_sequence,
                               struct ipcr_segment **out)
 {
-    if (!is_queue(kind) || capacity == 0 || capacity != ipcr_round_capacity(capacity) || !are_sound(options) ||
+    if (!ipcr_is_queue(kind) || capacity == 0 || capacity != ipcr_round_capacity(capacity) || !ipcr_are_sound_for_queue(options) ||
         lanes == 0 || lanes > IPCR_MOST_LANES)
         return IPCR_FROM_ERRNO(EINVAL);
     const struct ipcr_segment wanted = {
@@ -367,69 +307,18 @@ int ipcr_segment_create_queue(const char *dir, const char *name, uint32_t kind, 
     return create(dir, name, &wanted, out);
 }
 
-static bool is_number_of_entries(uint32_t n) { return n >= 2 && n <= IPCR_MOST_ENTRIES && (n & (n - 1)) == 0; }
-
-static bool is_sound_multicast(const struct ipcr_multicast_options *o)
-{
-    return o->policy <= IPCR_LOSSY && o->on_laggard <= IPCR_EVICT_LAGGARDS &&
-           (o->policy == IPCR_LOSSLESS || (o->on_laggard == IPCR_WAIT_FOR_LAGGARDS && o->max_lag == 0)) &&
-           o->max_lag <= INT64_MAX;
-}
-
 int ipcr_segment_create_multicast(const char *dir, const char *name, uint64_t capacity, uint32_t entries,
                                   const struct ipcr_multicast_options *options, uint64_t start_sequence,
                                   struct ipcr_segment **out)
 {
-    if (capacity == 0 || capacity != ipcr_round_capacity(capacity) || !is_number_of_entries(entries) ||
-        !is_sound_multicast(options))
+    if (capacity == 0 || capacity != ipcr_round_capacity(capacity) || !ipcr_is_number_of_entries(entries) ||
+        !ipcr_are_sound_for_multicast(options))
         return IPCR_FROM_ERRNO(EINVAL);
     const struct ipcr_segment wanted = {
         .kind = IPCR_KIND_MULTICAST, .capacity = capacity, .lanes = entries, .multicast = *options,
         .start_position = start_sequence,
     };
     return create(dir, name, &wanted, out);
-}
-
-int ipcr_multicast_check(const struct ipcr_multicast_header *header, struct ipcr_multicast_options *out)
-{
-    memcpy(out, &header->options, sizeof *out);
-    return is_sound_multicast(out) ? IPCR_OK : IPCR_CORRUPT;
-}
-
-int ipcr_segment_check(const struct ipcr_header *header, const struct ipcr_file_facts *facts, struct ipcr_geometry *out)
-{
-    memcpy(out, &header->geometry, sizeof *out);
-    if (out->magic != IPCR_MAGIC)
-        return IPCR_NOT_OURS;
-    if (out->format_version != IPCR_FORMAT_VERSION || out->byte_order != IPCR_BYTE_ORDER ||
-        out->layout_hash != layout_hash(out->kind))
-        return IPCR_VERSION;
-    const bool queue = is_queue(out->kind), multicast = out->kind == IPCR_KIND_MULTICAST;
-    if (queue ? out->lanes == 0 || out->lanes > IPCR_MOST_LANES
-              : multicast ? !is_number_of_entries(out->lanes) : out->lanes != 0)
-        return IPCR_CORRUPT;
-    if (out->header_bytes != header_bytes(out->kind, out->lanes) || out->capacity == 0 ||
-        out->capacity != ipcr_round_capacity(out->capacity) || facts->size < out->total_bytes ||
-        (!queue && !multicast && (out->start_position & 7) != 0))
-        return IPCR_CORRUPT;
-    return queue || out->total_bytes == out->header_bytes + out->capacity ? IPCR_OK : IPCR_CORRUPT;
-}
-
-int ipcr_queue_check(const struct ipcr_queue_header *header, const struct ipcr_geometry *g,
-                     struct ipcr_queue_options *out)
-{
-    memcpy(out, &header->options, sizeof *out);
-    return are_sound(out) && g->total_bytes == total_bytes(g->kind, g->capacity, g->lanes, out->slots) ? IPCR_OK
-                                                                                                      : IPCR_CORRUPT;
-}
-
-int ipcr_segment_trust(const struct ipcr_file_facts *facts)
-{
-    if (!facts->regular)
-        return IPCR_NOT_OURS;
-    if (facts->owner != ipcr_os_user() || (facts->mode & 0077) != 0)
-        return IPCR_UNTRUSTED;
-    return facts->size < sizeof(struct ipcr_header) ? IPCR_NOT_OURS : IPCR_OK;
 }
 
 static int read_geometry(int fd, const struct ipcr_file_facts *facts, struct ipcr_geometry *out,
@@ -440,7 +329,7 @@ static int read_geometry(int fd, const struct ipcr_file_facts *facts, struct ipc
     if (rc != IPCR_OK)
         return rc;
     rc = ipcr_segment_check((const struct ipcr_header *)(const void *)at, facts, out);
-    if (rc == IPCR_OK && is_queue(out->kind)) /* the options lie within the first header's size */
+    if (rc == IPCR_OK && ipcr_is_queue(out->kind)) /* the options lie within the first header's size */
         rc = ipcr_queue_check((const struct ipcr_queue_header *)(const void *)at, out, &options->options);
     if (rc == IPCR_OK && out->kind == IPCR_KIND_MULTICAST)
         rc = ipcr_multicast_check((const struct ipcr_multicast_header *)(const void *)at, &options->multicast);
@@ -473,7 +362,7 @@ static int settle(struct ipcr_segment *s, uint32_t kind, bool handed_over)
     s->start_position = g.start_position;
     s->uuid[0] = g.uuid[0];
     s->uuid[1] = g.uuid[1];
-    rc = become_present(s);
+    rc = ipcr_segment_become_present(s);
     if (rc == IPCR_TAKEN) /* somebody is unlinking it just now */
         return s->dir == NULL || handed_over ? IPCR_FROM_ERRNO(EAGAIN) : IPCR_AGAIN;
     if (rc == IPCR_OK && s->dir != NULL && !handed_over) {
@@ -546,70 +435,4 @@ void ipcr_segment_release(struct ipcr_segment *s)
     ipcr_registry_unlock();
     if (last)
         ipcr_segment_leave(s);
-}
-
-int ipcr_segment_be_present(struct ipcr_segment *s)
-{
-    if (s->presence.page != NULL)
-        return IPCR_OK;
-    int rc = ipcr_hold_take(&s->presence, s->fd, s->id, &presence_shared, 1);
-    if (rc == IPCR_TAKEN)
-        rc = IPCR_NOT_FOUND;
-    if (rc == IPCR_OK && s->dir != NULL)
-        rc = ipcr_still_named(s->dir, s->name, s->id);
-    if (rc != IPCR_OK)
-        ipcr_hold_drop(&s->presence);
-    return rc;
-}
-
-int ipcr_segment_hand_over(struct ipcr_segment *s, int *held)
-{
-    ipcr_registry_lock();
-    int rc = ipcr_hold_open(s->fd, s->id, &presence_shared, 1, held);
-    if (rc == IPCR_OK) {
-        rc = ipcr_parcel_add_locked(*held, false);
-        if (rc != IPCR_OK)
-            ipcr_os_close(*held);
-    }
-    ipcr_registry_unlock();
-    return rc;
-}
-
-void ipcr_segment_before_fork(struct ipcr_segment *s)
-{
-    if (s->references == 0) /* left by a close that a fork interrupted: nobody here uses it */
-        return;
-    /* EMFILE leaves -1: the child becomes present when it takes an end, or that fails */
-    if (ipcr_hold_open(s->fd, s->id, &presence_shared, 1, &s->fork_fd) != IPCR_OK)
-        s->fork_fd = -1;
-    for (struct ipcr_end *e = s->ends; e != NULL; e = e->next)
-        ipcr_end_before_fork(e);
-}
-
-void ipcr_segment_after_fork_in_parent(struct ipcr_segment *s)
-{
-    ipcr_os_close(s->fork_fd);
-    s->fork_fd = -1;
-    for (struct ipcr_end *e = s->ends; e != NULL; e = e->next)
-        ipcr_end_after_fork_in_parent(e);
-}
-
-void ipcr_segment_after_fork_in_child(struct ipcr_segment *s)
-{
-    s->presence.page = NULL; /* not mapped here: MADV_DONTFORK */
-    if (s->fork_fd >= 0 && ipcr_hold_adopt(&s->presence, s->fork_fd) != IPCR_OK)
-        s->presence.page = NULL;
-    s->fork_fd = -1;
-    for (struct ipcr_queue *q = s->queues; q != NULL; q = ipcr_queue_after_fork_in_child(q))
-        ;
-    for (struct ipcr_end **at = &s->ends; *at != NULL;) {
-        struct ipcr_end *e = *at;
-        if (ipcr_end_after_fork_in_child(e)) {
-            at = &e->next;
-            continue;
-        }
-        *at = e->next; /* it was being closed by a thread that this process doesn't have */
-        if (--s->references == 0)
-            ipcr_hold_drop(&s->presence); /* the mapping stays: the list is being walked */
-    }
 }

@@ -10,9 +10,8 @@
 #ifndef IPCR_SEGMENT_H
 #define IPCR_SEGMENT_H
 
+#include "geometry.h"
 #include "liveness.h"
-#include "multicast_format.h"
-#include "queue_format.h"
 
 struct ipcr_end;
 struct ipcr_lane;
@@ -43,14 +42,6 @@ struct ipcr_segment {
     struct ipcr_segment *next;
     int fork_fd;
 };
-
-/* The whole file's size for a capacity: what must be free.  Of queues, what the header takes, and each lane more. */
-uint64_t ipcr_segment_footprint(uint64_t capacity);
-uint64_t ipcr_queue_footprint(uint32_t lanes);
-uint64_t ipcr_multicast_footprint(uint64_t capacity, uint32_t entries);
-uint64_t ipcr_lane_footprint(uint64_t slots, uint64_t capacity);
-/* The smallest legal capacity that is at least `wanted`; 0 when there is none. */
-uint64_t ipcr_round_capacity(uint64_t wanted);
 
 /* dir == NULL: anonymous, and name is only a label for tools.  Otherwise IPCR_EXISTS when somebody is
  * present under that name; an orphan is replaced.  start_position is 0 but in tests of counter wrap. */
@@ -102,6 +93,9 @@ static inline int ipcr_segment_fd(const struct ipcr_segment *s) { return s->fd; 
 static inline uint32_t ipcr_segment_lanes(const struct ipcr_segment *s) { return s->lanes; }
 static inline uint64_t ipcr_segment_capacity(const struct ipcr_segment *s) { return s->capacity; }
 
+/* Of a file that is open.  IPCR_TAKEN: somebody is unlinking it. */
+int ipcr_segment_become_present(struct ipcr_segment *segment);
+
 /* With the registry lock held, before an end is taken: a child that could not be made present when it was
  * forked (no descriptor left, say) becomes so now.  IPCR_NOT_FOUND: the name went meanwhile. */
 int ipcr_segment_be_present(struct ipcr_segment *segment);
@@ -112,19 +106,6 @@ int ipcr_segment_unlink(struct ipcr_segment *segment);
 enum ipcr_removal { IPCR_REMOVE_ALWAYS = 0, IPCR_REMOVE_ORPHAN = 1 };
 /* Remove a name without attaching.  IPCR_EXISTS: not an orphan.  IPCR_NOT_OURS: no segment of ours. */
 int ipcr_name_remove(const char *dir, const char *name, int removal);
-
-/* Everything that can be told without believing the file: ours alone, regular, long enough. */
-int ipcr_segment_trust(const struct ipcr_file_facts *facts);
-
-/* Is a file with these facts and this header a segment that we can use?  Copies the geometry out. */
-int ipcr_segment_check(const struct ipcr_header *header, const struct ipcr_file_facts *facts, struct ipcr_geometry *out);
-
-/* The same of multicast. */
-int ipcr_multicast_check(const struct ipcr_multicast_header *header, struct ipcr_multicast_options *out);
-
-/* A queue's options, which belong to a checked geometry; copied out. */
-int ipcr_queue_check(const struct ipcr_queue_header *header, const struct ipcr_geometry *geometry,
-                     struct ipcr_queue_options *out);
 
 /* Fork handlers; registry lock held. */
 void ipcr_segment_before_fork(struct ipcr_segment *segment);

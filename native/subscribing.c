@@ -1,4 +1,4 @@
-/* subscribing.c - the subscribers' side of a multicast: the next message, and waiting for it. */
+/* subscribing.c - the subscribers' side of a multicast: the next message, copied, in batches, or in place. */
 #include "multicast.h"
 #include "registry.h"
 
@@ -95,7 +95,7 @@ static int may_receive(struct ipcr_subscriber *s)
     return s->corrupt ? IPCR_CORRUPT : s->lent ? IPCR_LENT : IPCR_OK;
 }
 
-static int enter(struct ipcr_subscriber *s)
+int ipcr_subscriber_enter(struct ipcr_subscriber *s)
 {
     int rc = ipcr_seat_enter(&s->seat);
     if (rc != IPCR_OK)
@@ -300,7 +300,7 @@ static int64_t try_recv(struct ipcr_subscriber *s, char *out, uint64_t room)
 
 int64_t ipcr_subscriber_copy(struct ipcr_subscriber *s, char *out, uint64_t room)
 {
-    const int rc = enter(s);
+    const int rc = ipcr_subscriber_enter(s);
     if (rc != IPCR_OK)
         return rc;
     const uint64_t before = s->next;
@@ -316,35 +316,15 @@ int64_t ipcr_subscriber_try_recv_into(struct ipcr_subscriber_inbox *inbox)
     return ipcr_subscriber_copy(inbox->subscriber, inbox->bytes, IPCR_SMALL);
 }
 
-static bool may_be_message(const void *what)
-{
-    const struct ipcr_subscriber *s = what;
-    return load_acquire64(&s->header->published) != s->next || ipcr_seat_is_closing(&s->seat) ||
-           (load_acquire32(&s->header->publisher_state) & IPCR_END_MASK) == IPCR_END_CLOSED ||
-           (s->evictable && load_acquire32(&s->cursor->state) != s->state);
-}
-
-/* What follows on a spin in vain doesn't spin again. */
-static bool spin_for_message(struct ipcr_subscriber *s)
-{
-    uint32_t only;
-    if (s->spun || ipcr_os_cpus(&only) < 2 ||
-        (load_relaxed32(&s->header->publisher_state) & IPCR_END_MASK) != IPCR_END_TAKEN)
-        return false;
-    const bool found = ipcr_spin_until(&s->spin, may_be_message, s, ipcr_os_now_ns() + IPCR_SLICE_NS);
-    s->spun = !found;
-    return found;
-}
-
 int64_t ipcr_subscriber_recv_into(struct ipcr_subscriber_inbox *inbox)
 {
     struct ipcr_subscriber *s = inbox->subscriber;
-    const int rc = enter(s);
+    const int rc = ipcr_subscriber_enter(s);
     if (rc != IPCR_OK)
         return rc;
     const uint64_t before = s->next;
     int64_t result = try_recv(s, inbox->bytes, IPCR_SMALL);
-    if (result == IPCR_EMPTY && spin_for_message(s))
+    if (result == IPCR_EMPTY && ipcr_subscriber_spin(s))
         result = try_recv(s, inbox->bytes, IPCR_SMALL);
     if (s->next != before)
         move_cursor(s);
@@ -364,7 +344,7 @@ static void begin_batch(struct ipcr_subscriber *s)
 int64_t ipcr_subscriber_recv_many(struct ipcr_subscriber *s, char *out, uint64_t room, int64_t *results, uint64_t *sequences,
                                   uint64_t *lost, uint64_t most)
 {
-    const int rc = enter(s);
+    const int rc = ipcr_subscriber_enter(s);
     if (rc != IPCR_OK)
         return rc;
     uint64_t done = 0, used = 0;
@@ -391,7 +371,7 @@ int64_t ipcr_subscriber_recv_many(struct ipcr_subscriber *s, char *out, uint64_t
 
 int ipcr_subscriber_settle(struct ipcr_subscriber *s, uint64_t taken, uint64_t next, uint64_t lost)
 {
-    int rc = enter(s);
+    int rc = ipcr_subscriber_enter(s);
     if (rc != IPCR_OK)
         return rc;
     const bool of_the_batch = taken == 0 || next - s->batch_next - 1 < s->batch_end - s->batch_next;
@@ -415,7 +395,7 @@ int ipcr_subscriber_settle(struct ipcr_subscriber *s, uint64_t taken, uint64_t n
 int64_t ipcr_subscriber_peek(struct ipcr_subscriber *s)
 {
     struct found m;
-    int rc = enter(s);
+    int rc = ipcr_subscriber_enter(s);
     if (rc != IPCR_OK)
         return rc;
     const uint64_t before = s->next;
@@ -453,85 +433,6 @@ static int return_lent(struct ipcr_subscriber *s, bool taken)
 
 int ipcr_subscriber_release(struct ipcr_subscriber *s) { return return_lent(s, true); }
 int ipcr_subscriber_put_back(struct ipcr_subscriber *s) { return return_lent(s, false); }
-
-/* --- waiting ----------------------------------------------------------------------------------------------------------- */
-
-/* Is there anybody who might publish?  A named multicast's first publisher is awaited. */
-static int look_at_publisher(struct ipcr_subscriber *s)
-{
-    const uint32_t state = load_acquire32(&s->header->publisher_state);
-    bool held = true;
-    if ((state & IPCR_END_MASK) == IPCR_END_TAKEN) {
-        const int rc = ipcr_probe(s->segment->fd, s->segment->id, IPCR_LOCK_PUBLISHER, &held);
-        if (rc != IPCR_OK)
-            return rc;
-    }
-    /* what it published, or said, before it went comes first; and so does a successor */
-    if (held || may_be_message(s) || load_acquire32(&s->header->publisher_state) != state)
-        return IPCR_OK;
-    return IPCR_PEER_DIED;
-}
-
-/* An observer can't say that it sleeps, so nobody wakes it. */
-static int sleep_a_while(struct ipcr_subscriber *s, uint64_t until)
-{
-    bool slept = false;
-    if (s->cursor == NULL) {
-        const uint64_t now = ipcr_os_now_ns();
-        if (!may_be_message(s) && now < until)
-            ipcr_os_sleep_ns(s->interval_ns < until - now ? s->interval_ns : until - now);
-        return IPCR_OK;
-    }
-    return (s->segment->flags & IPCR_FLAG_ASYMMETRIC) != 0
-               ? ipcr_gate_wait_asymmetric(&s->header->readers_parked, may_be_message, s, until, &slept)
-               : ipcr_gate_wait(&s->header->readers_parked, may_be_message, s, until, &slept);
-}
-
-int ipcr_subscriber_wait(struct ipcr_subscriber *s, uint64_t deadline_ns, int resume)
-{
-    int rc = ipcr_seat_enter_wait(&s->seat, resume);
-    if (rc != IPCR_OK)
-        return rc;
-    uint64_t now = ipcr_os_now_ns();
-    if (now >= s->slice_end_ns)
-        s->slice_end_ns = now + IPCR_SLICE_NS;
-    const uint64_t slice = s->slice_end_ns < deadline_ns ? s->slice_end_ns : deadline_ns;
-    if (now < slice && !(s->cursor != NULL && !resume && spin_for_message(s))) {
-        ipcr_seat_wait(&s->seat);
-        rc = sleep_a_while(s, slice);
-        const int back = ipcr_seat_return(&s->seat);
-        if (back != IPCR_OK)
-            return back;
-        now = ipcr_os_now_ns();
-    }
-    s->spun = false;
-    if (rc == IPCR_OK && !may_be_message(s)) {
-        rc = now >= slice ? look_at_publisher(s) : IPCR_OK;
-        if (rc == IPCR_OK && !may_be_message(s))
-            rc = now >= deadline_ns ? IPCR_EMPTY : IPCR_AGAIN;
-    }
-    if (rc == IPCR_AGAIN)
-        ipcr_seat_wait(&s->seat);
-    else
-        ipcr_seat_leave(&s->seat);
-    return rc;
-}
-
-void ipcr_subscriber_stop_waiting(struct ipcr_subscriber *s) { ipcr_seat_give_up(&s->seat); }
-
-int ipcr_subscriber_look_around(struct ipcr_subscriber *s)
-{
-    const uint64_t now = ipcr_os_now_ns();
-    int rc = enter(s);
-    if (rc != IPCR_OK)
-        return rc == IPCR_BUSY ? IPCR_OK : rc;
-    if (now >= s->slice_end_ns) {
-        s->slice_end_ns = now + IPCR_SLICE_NS;
-        rc = look_at_publisher(s);
-    }
-    ipcr_seat_leave(&s->seat);
-    return rc;
-}
 
 uint64_t ipcr_subscriber_last_sequence(const struct ipcr_subscriber *s) { return s->last_sequence; }
 uint64_t ipcr_subscriber_last_lost(const struct ipcr_subscriber *s) { return s->last_lost; }

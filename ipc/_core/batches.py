@@ -14,7 +14,7 @@ from ipc._core.native import ffi, lib
 from ipc._core.transfer import LENGTH
 
 if TYPE_CHECKING:
-    from ipc._core.messages import MessageSender
+    from ipc._core.sender import MessageSender
 
 __all__ = ["Batch", "Scratch"]
 

@@ -154,12 +154,14 @@ PLANTS = (
     Plant(
         "a segment gets its name before its creator is present",
         (
-            Change("segment.c", "    return rc == IPCR_OK ? become_present(s) : rc;\n", "    return rc;\n"),
+            Change(
+                "segment.c", "    return rc == IPCR_OK ? ipcr_segment_become_present(s) : rc;\n", "    return rc;\n"
+            ),
             Change(
                 "segment.c",
                 "    return rc == IPCR_OK ? publish_name(s, NULL) : rc;\n",
                 "    if (rc == IPCR_OK)\n        rc = publish_name(s, NULL);\n"
-                "    return rc == IPCR_OK ? become_present(s) : rc;\n",
+                "    return rc == IPCR_OK ? ipcr_segment_become_present(s) : rc;\n",
             ),
         ),
         "create",

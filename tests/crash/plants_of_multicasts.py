@@ -28,7 +28,7 @@ MULTICAST_PLANTS = (
         "what may be overwritten is said after it was",
         (
             Change(
-                "publishing.c",
+                "multicast_room.c",
                 "        store_release64(&p->header->oldest, most.sequence);"
                 " /* who sees it sees a `published` that is not below it */\n",
                 "",
@@ -60,7 +60,7 @@ MULTICAST_PLANTS = (
         "nobody asks whether who was joining is dead",
         (
             Change(
-                "publishing.c",
+                "multicast_room.c",
                 "        if (kind != IPCR_CURSOR_JOINING &&\n"
                 "            (kind != IPCR_CURSOR_ACTIVE || (int64_t)(load_acquire64(&c->next) - p->need) >= 0))\n",
                 "        if (kind != IPCR_CURSOR_ACTIVE || (int64_t)(load_acquire64(&c->next) - p->need) >= 0)\n",
@@ -71,7 +71,11 @@ MULTICAST_PLANTS = (
     ),
     Plant(
         "who is in the way is evicted though it lives",
-        (Change("publishing.c", "        if (!held || evict) /* who", "        if (!held || evict || held) /* who"),),
+        (
+            Change(
+                "multicast_room.c", "        if (!held || evict) /* who", "        if (!held || evict || held) /* who"
+            ),
+        ),
         "evict-the-dead",
         "who lives is waited for",
     ),
@@ -193,7 +197,7 @@ MORE_MULTICAST_PLANTS = (
         "a live one is evicted before it is in the way",
         (
             Change(
-                "publishing.c",
+                "multicast_room.c",
                 "        if ((int64_t)(next - least) < 0 && evict) {\n",
                 "        if ((int64_t)(next - least) < (int64_t)(p->next - next >= p->mask) && evict) {\n",
             ),
@@ -282,7 +286,7 @@ MORE_MULTICAST_PLANTS = (
         "a publisher does not look again when it has said what may be overwritten",
         (
             Change(
-                "publishing.c",
+                "multicast_room.c",
                 "        const int rc = look_at_all(p, least.sequence);\n        p->need = least.sequence;\n",
                 "        const int rc = IPCR_OK;\n        p->need = least.sequence;\n",
             ),
@@ -294,7 +298,7 @@ MORE_MULTICAST_PLANTS = (
         "a publisher lets what was announced be overwritten though somebody joined below it",
         (
             Change(
-                "publishing.c",
+                "multicast_room.c",
                 "        if (rc != IPCR_OK)\n            return rc;\n        if ((int64_t)(p->floor - most",
                 "        if (rc != IPCR_OK && p->blocked_by == IPCR_NO_SUBSCRIBER)\n            return rc;\n"
                 "        if ((int64_t)(p->floor - most",

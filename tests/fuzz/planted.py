@@ -79,7 +79,7 @@ CHANNELS = (
     Bug("the capacity read again from the segment", "receiving.c",
         "e->lent_payload = e->segment->data + (e->reader.position & e->reader.mask)",
         "e->lent_payload = e->segment->data + (e->reader.position & (e->segment->header->geometry.capacity - 1))"),
-    Bug("a file shorter than it says", "segment.c", "facts->size < out->total_bytes ||", ""),
+    Bug("a file shorter than it says", "geometry.c", "facts->size < out->total_bytes ||", ""),
     Bug("a state that there is not is handed on", "ends.c", """    default:
         return IPCR_CORRUPT;
     }
@@ -136,8 +136,9 @@ QUEUES = (
         "position & (q->segment->header->geometry.capacity - 1);"),
     Bug("maxsize read again from the segment", "queue_counts.c",
         "maxsize = q->segment->options.maxsize;", "maxsize = q->header->options.maxsize;"),
-    Bug("options of a queue unchecked", "segment.c", "return are_sound(out) && g->total_bytes == total_bytes(",
-        "return g->total_bytes >= total_bytes(0, 0, 1, 0) || g->total_bytes == total_bytes("),
+    Bug("options of a queue unchecked", "geometry.c", """    if (!ipcr_are_sound_for_queue(out))
+        return IPCR_CORRUPT;
+""", ""),
     Bug("a copy from a lease's place without looking at its length", "taking.c",
         "        if (l->length > room)\n            return IPCR_TOO_LARGE;\n", ""),
     Bug("statistics of more lanes than there is room for", "queue_stats.c",
@@ -181,11 +182,12 @@ MULTICASTS = (
     ipcr_os_unmap(s->mapped, s->mapped_bytes);
 """, """    ipcr_subscriber_close(s);
 """),
-    Bug("number of subscribers unchecked by a publisher", "publishing.c", """ slowest = IPCR_NO_SUBSCRIBER, evicted = 0;
+    Bug("number of subscribers unchecked by a publisher", "multicast_room.c",
+        """ slowest = IPCR_NO_SUBSCRIBER, evicted = 0;
     for (uint32_t i = 0; i < high && i < IPCR_MOST_SUBSCRIBERS; i++) {""",
         """ slowest = IPCR_NO_SUBSCRIBER, evicted = 0;
     for (uint32_t i = 0; i < high; i++) {"""),
-    Bug("number of subscribers unchecked by who looks for the dead", "publishing.c",
+    Bug("number of subscribers unchecked by who looks for the dead", "multicast_room.c",
         """    for (uint32_t i = 0; i < high && i < IPCR_MOST_SUBSCRIBERS; i++) {
         struct ipcr_cursor *c = &p->header->cursor[i];
         uint32_t state = load_acquire32(&c->state);
@@ -198,7 +200,7 @@ MULTICASTS = (
     Bug("statistics of more subscribers than there is room for", "multicast_stats.c",
         " && i < IPCR_MOST_SUBSCRIBERS && out->subscribers < most;", " && i < IPCR_MOST_SUBSCRIBERS;"),
     Bug("statistics without the mask", "multicast_stats.c", "[(published - 1) & (entries - 1)]", "[(published - 1)]"),
-    Bug("who is to blame believed from the segment", "publishing.c",
+    Bug("who is to blame believed from the segment", "multicast_waits.c",
         "const struct ipcr_cursor *c = &p->header->cursor[p->blocked_by];\n    const uint32_t state = load_acquire32"
         "(&c->state) & IPCR_CURSOR_MASK;\n    if (state == IPCR_CURSOR_ACTIVE)",
         "const struct ipcr_cursor *c = &p->header->cursor[load_relaxed32(&p->header->blocked_by)];\n    const uint32_t "
@@ -208,21 +210,21 @@ MULTICASTS = (
     Bug("the oldest unchecked when the role is taken", "publishing.c",
         " || p->next - p->announced > p->mask + 1)", ")"),
     Bug("more messages than any can have are taken over", "publishing.c", "p->next > LAST_NUMBER || ", ""),
-    Bug("a position believed when room is made", "publishing.c",
+    Bug("a position believed when room is made", "multicast_room.c",
         "return *position - older <= p->position - older && (*position & 7) == 0 ?", "return (*position & 7) == 0 ?"),
-    Bug("a step back of a position believed", "publishing.c", "const uint64_t older = *position;",
+    Bug("a step back of a position believed", "multicast_room.c", "const uint64_t older = *position;",
         "const uint64_t older = p->oldest_position;"),
-    Bug("one message more than there are entries", "publishing.c", "p->next + 1 - target > entries))",
+    Bug("one message more than there are entries", "multicast_room.c", "p->next + 1 - target > entries))",
         "p->next - target > entries))"),
     Bug("the capacity read again from the segment", "subscribing.c",
         "const uint64_t offset = position & (s->capacity - 1);",
         "const uint64_t offset = position & (s->header->geometry.capacity - 1);"),
-    Bug("the policy read again from the segment", "publishing.c",
+    Bug("the policy read again from the segment", "multicast_room.c",
         "const bool lossy = p->segment->multicast.policy == IPCR_LOSSY;",
         "const bool lossy = p->header->options.policy == IPCR_LOSSY;"),
-    Bug("options of a multicast unchecked", "segment.c", "return is_sound_multicast(out) ? IPCR_OK : IPCR_CORRUPT;",
-        "return IPCR_OK;"),
-    Bug("number of entries unchecked", "segment.c", "multicast ? !is_number_of_entries(out->lanes) : out",
+    Bug("options of a multicast unchecked", "geometry.c",
+        "return ipcr_are_sound_for_multicast(out) ? IPCR_OK : IPCR_CORRUPT;", "return IPCR_OK;"),
+    Bug("number of entries unchecked", "geometry.c", "multicast ? !ipcr_is_number_of_entries(out->lanes) : out",
         "multicast ? out->lanes == 0 : out"),
     Bug("a state that there is not is handed on", "subscribing.c",
         "return load_relaxed32(&s->cursor->state) == s->state ? IPCR_OK : IPCR_LAGGED_OUT;",

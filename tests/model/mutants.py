@@ -49,8 +49,8 @@ QUEUE_FILES = {
 }
 QUEUE_SCENARIOS = ("queue-*", "lease-*", "receipt-*")
 MULTICAST_FILES = {
-    *("multicast.h", "multicast_format.h", "publishing.c", "subscribing.c", "joining.c", "multicast_stats.c"),
-    *("seats.h", "seats.c"),
+    *("multicast.h", "multicast_format.h", "publishing.c", "multicast_room.c", "subscribing.c", "joining.c"),
+    *("multicast_waits.c", "multicast_stats.c", "seats.h", "seats.c"),
 }
 MULTICAST_SCENARIOS = ("multicast*",)
 GATES = {"gates.h", "gates.c"}

@@ -87,7 +87,7 @@ LAPPED = (
         "oldest-behind-the-bytes",
         "what is overwritten may be seen before it is said that it will be",
         "multicast-lossy",
-        Change("native/publishing.c", "        fence_store_store(); /* V */\n    } else {", "    } else {"),
+        Change("native/multicast_room.c", "        fence_store_store(); /* V */\n    } else {", "    } else {"),
     ),
     Planted.explored(
         "lost-from-oldest",
@@ -112,7 +112,7 @@ LAPPED = (
         "what an evicted one may be reading is overwritten, and that may be seen before the eviction is",
         "multicast-joiner-evicted",
         Change(
-            "native/publishing.c",
+            "native/multicast_room.c",
             "        fence_store_store(); /* V: what they may be reading is overwritten behind this */\n",
             "",
         ),
@@ -181,7 +181,7 @@ SUCCESSORS = (
         "dead-then-published",
         "who finds the publisher dead says so without a last look for messages",
         "multicast-slices-told",
-        Change("native/subscribing.c", "    if (held || may_be_message(s) || load", "    if (held || load"),
+        Change("native/multicast_waits.c", "    if (held || may_be_message(s) || load", "    if (held || load"),
     ),
     Planted.explored(
         "closed-then-published",

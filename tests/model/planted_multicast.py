@@ -29,14 +29,14 @@ JOINS = (
         "the naive join at the oldest: the publisher looks at everybody, announces a new oldest, and doesn't look "
         "again before it overwrites",
         "multicast-join-oldest",
-        Change("native/publishing.c", LOOK_AGAIN, ""),
+        Change("native/multicast_room.c", LOOK_AGAIN, ""),
     ),
     Planted.explored(
         "oldest-unfenced",
         "the publisher looks again, but its new oldest may not be there yet for who joins",
         "multicast-join-oldest",
         Change(
-            "native/publishing.c",
+            "native/multicast_room.c",
             "        fence_store_load(); /* J; and V, for observers */\n",
             "        fence_store_store();\n",
         ),
@@ -66,7 +66,7 @@ JOINS = (
         "the publisher goes on beside somebody who joins and has not said yet where it begins",
         "multicast-join-oldest",
         Change(
-            "native/publishing.c",
+            "native/multicast_room.c",
             "            joining = true;\n            continue;\n",
             "            continue;\n",
         ),
@@ -93,7 +93,7 @@ JOINS = (
         "an oldest that may go further than it must goes there although somebody has joined below it meanwhile",
         "multicast-ahead",
         Change(
-            "native/publishing.c",
+            "native/multicast_room.c",
             "        if ((int64_t)(p->floor - most.sequence) < 0) /* somebody joined at the oldest meanwhile */\n"
             "            most = least;\n",
             "",
@@ -140,14 +140,14 @@ ROOM = (
         "the slowest has moved: the others are not looked at, their lowest position is believed as it was",
         "multicast",
         Change(
-            "native/publishing.c",
+            "native/multicast_room.c",
             "    const int rc = look_at_all(p, least);\n    if (rc == IPCR_OK)\n",
             "    const int rc = p->blocked_by == IPCR_NO_SUBSCRIBER ? look_at_all(p, least) : IPCR_OK;\n"
             "    if (p->blocked_by != IPCR_NO_SUBSCRIBER)\n"
             "        p->floor = load_acquire64(&p->header->cursor[p->blocked_by].next);\n"
             "    if (rc == IPCR_OK)\n",
         ),
-        Change("native/publishing.c", LOOK_AGAIN, "        p->need = least.sequence;\n"),
+        Change("native/multicast_room.c", LOOK_AGAIN, "        p->need = least.sequence;\n"),
     ),
     Planted.explored(
         "cursor-relaxed",
@@ -164,7 +164,7 @@ ROOM = (
         "who is in the way at the end of a slice is evicted without a look at its lock byte",
         "multicast-slices-slow",
         Change(
-            "native/publishing.c",
+            "native/multicast_room.c",
             "        const int rc = ipcr_probe(p->segment->fd, p->segment->id, IPCR_LOCK_SUBSCRIBER(i), &held);\n",
             "        const int rc = IPCR_OK;\n        held = false;\n",
         ),
@@ -173,7 +173,9 @@ ROOM = (
         "dead-never-evicted",
         "nobody looks whether the one that is waited for is alive",
         "multicast-subscriber-dies",
-        Change("native/publishing.c", "        if (!held || evict) /* who lives", "        if (evict) /* who lives"),
+        Change(
+            "native/multicast_room.c", "        if (!held || evict) /* who lives", "        if (evict) /* who lives"
+        ),
     ),
     Planted.explored(
         "left-in-silence",
@@ -189,7 +191,7 @@ ROOM = (
         "gone-not-noticed",
         "the publisher looks whether the one it waits for has moved, and not whether it has gone",
         "multicast-leave",
-        Change("native/publishing.c", "    return state != IPCR_CURSOR_JOINING;\n", "    return false;\n"),
+        Change("native/multicast_waits.c", "    return state != IPCR_CURSOR_JOINING;\n", "    return false;\n"),
     ),
     Planted.explored(
         "free-behind-the-lock",
@@ -285,7 +287,7 @@ SLEEPS = (
         "the publisher doesn't say anew whom it waits for",
         "multicast",
         Change(
-            "native/publishing.c",
+            "native/multicast_waits.c",
             "    store_relaxed32(&p->header->blocked_by, p->blocked_by);\n",
             "    if (load_relaxed64(&p->header->wake_at) == 0)\n"
             "        store_relaxed32(&p->header->blocked_by, p->blocked_by);\n",

@@ -1,5 +1,5 @@
 /* multicast.pml - one publisher, and subscribers that join, read, leave and die meanwhile (native/multicast.h, publishing.c,
- * joining.c, subscribing.c), with store buffers; slices off, but for those that find a death.
+ * multicast_room.c, joining.c, subscribing.c, multicast_waits.c), with store buffers; slices off, but for those that find a death.
  *
  * In words:
  *   1 a subscriber that is waited for gets every message from where it began, in order and whole: nothing that it has still to

@@ -25,10 +25,10 @@ MISTAKES_IN_MULTICASTS: Final[dict[str, Mistake]] = {
             "        (void)info;\n        result = (int64_t)(p->next - 1);\n",
         ),
     ),
-    "a dead subscriber is waited for": Mistake("native/publishing.c", "if (!held || evict)", "if (evict)"),
-    "a slow subscriber is taken for dead": Mistake("native/publishing.c", "if (!held || evict)", "if (true)"),
+    "a dead subscriber is waited for": Mistake("native/multicast_room.c", "if (!held || evict)", "if (evict)"),
+    "a slow subscriber is taken for dead": Mistake("native/multicast_room.c", "if (!held || evict)", "if (true)"),
     "the publisher waits for nobody": Mistake(
-        "native/publishing.c",
+        "native/multicast_room.c",
         "    const int rc = look_at_all(p, least);\n    if (rc == IPCR_OK)\n        p->blocked_by",
         "    const int rc = IPCR_OK;\n    p->floor = p->next;\n    if (rc == IPCR_OK)\n        p->blocked_by",
         also=("        const int rc = look_at_all(p, least.sequence);\n", "        const int rc = IPCR_OK;\n"),
@@ -74,7 +74,7 @@ MISTAKES_IN_MULTICASTS: Final[dict[str, Mistake]] = {
         "    p->lent = false;\n",
     ),
     "who is not far behind is evicted": Mistake(
-        "native/publishing.c",
+        "native/multicast_room.c",
         "        least = p->next + 1 - max_lag;\n",
         "        least = p->next + 1 - max_lag / 4;\n",
     ),
@@ -101,17 +101,17 @@ MISTAKES_IN_MULTICASTS: Final[dict[str, Mistake]] = {
         "return (self._sequences[taken - 1] + (taken == 1), self._lost[taken - 1])",
     ),
     "a death is told as the end": Mistake(
-        "native/subscribing.c",
+        "native/multicast_waits.c",
         "        return IPCR_OK;\n    return IPCR_PEER_DIED;",
         "        return IPCR_OK;\n    return IPCR_END_OF_CHANNEL;",
     ),
     "a death is never noticed": Mistake(
-        "native/subscribing.c",
+        "native/multicast_waits.c",
         "        return IPCR_OK;\n    return IPCR_PEER_DIED;",
         "        return IPCR_OK;\n    return IPCR_OK;",
     ),
     "a living publisher is taken for dead": Mistake(
-        "native/subscribing.c",
+        "native/multicast_waits.c",
         "    if (held || may_be_message(s)",
         "    if (may_be_message(s)",
     ),

@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 import ipc
-from ipc._core.messages import MessageReceiver, MessageSender
 from ipc._core.native import fast
+from ipc._core.receiver import MessageReceiver
+from ipc._core.sender import MessageSender
 from tests.unit import left_to_python
 
 accelerated = pytest.mark.skipif(fast is None, reason="the accelerator is not in use")

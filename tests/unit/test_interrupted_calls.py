@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import ipc
-from ipc._core import assembly, batches, encoding, ends, lending, messages, transfer
+from ipc._core import assembly, batches, encoding, ends, lending, receiver, sender, transfer
 from ipc._core.native import ffi, lib
 from tests.unit import test_interrupted_loans as moments
 
@@ -42,7 +42,7 @@ def interrupted_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @pytest.fixture
 def everywhere(interrupted_in: Callable[..., None]) -> None:
-    interrupted_in(assembly, batches, ends, encoding, lending, messages, transfer)
+    interrupted_in(assembly, batches, ends, encoding, lending, receiver, sender, transfer)
 
 
 @pytest.fixture(autouse=True)
@@ -222,7 +222,7 @@ def test_an_interrupted_wait_for_the_rest_of_a_message_loses_nothing(
     tx, rx = channel
     tx.send(b"")
     rx.recv()
-    interrupted_in(messages, ends)  # between the steps; in the middle of one, the message may be lost
+    interrupted_in(receiver, sender, ends)  # between the steps; in the middle of one, the message may be lost
     put_rest = put_first(tx, message)
 
     def wait() -> None:

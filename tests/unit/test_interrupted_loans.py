@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import ipc
-from ipc._core import encoding, lending, messages, transfer
+from ipc._core import encoding, lending, receiver, sender, transfer
 
-FILES = {module.__file__ for module in (encoding, lending, messages, transfer)}
+FILES = {module.__file__ for module in (encoding, lending, receiver, sender, transfer)}
 LEFT_OUT = {("__enter__", "return"), ("__exit__", "call")}
 
 

@@ -73,8 +73,8 @@ enum operation {
 };
 
 void peer_operation(enum operation op, struct input *in);                           /* writes of another process */
-void publish_operation(struct stage *stage, enum operation op, struct input *in);   /* publishing.c's */
-void subscribe_operation(struct stage *stage, enum operation op, struct input *in); /* joining.c's, subscribing.c's */
+void publish_operation(struct stage *stage, enum operation op, struct input *in);   /* the publisher's */
+void subscribe_operation(struct stage *stage, enum operation op, struct input *in); /* subscribers' */
 void life_operation(struct stage *stage, enum operation op, struct input *in);      /* stats, coming and going */
 
 #endif
