@@ -482,13 +482,13 @@ class ReliableQueue(QueueHandle, Generic[_T]):
         """Deliver a message again that was given up, as often as max_deliveries allows, and without its ttl.
 
         Raises:
-          LookupError: no message of that id is kept here.
+          LookupError: no message of that id is kept here, or somebody else lists it or moves it just now.
         """
         after = max(arguments.integer(id, "id") - 1, 0)
         with closing(self._kept(after)) as kept:
             lease, _ = next(kept, (None, 0))
             if lease is None or lease.id != id:
-                raise LookupError(f"{self}: no dead letter has the id {id}")
+                raise LookupError(f"{self}: no dead letter has the id {id}, or another process has it in hand just now")
             check(lib.ipcr_lease_requeue(self._handle, lease), str(self))
             lease.held = 0
 
