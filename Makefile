@@ -67,7 +67,9 @@ test: $(VENV)/have-native $(VENV)/have-test ## build, then the fast tests (IPC_P
 
 # What is the same with and without the accelerator need not be tested twice in `check` (`make test IPC_PURE_CFFI=1` does).
 ONE_PATH := tests/unit/test_benchmark*.py tests/unit/test_cgroup.py tests/unit/test_structure.py tests/history \
-            tests/model tests/crash tests/faults tests/fuzz tests/spin tests/process/test_demo.py tests/process/test_examples.py
+            tests/model tests/crash tests/faults tests/fuzz tests/spin tests/storm tests/properties/test_hostile_messages.py \
+            $(patsubst %,tests/process/test_%.py,demo examples readme cli names* pid* start_methods lifeline worker* \
+              children_that_die clock_jumps fork_matrix message_queue_adapter)
 
 check: lint types $(VENV)/have-native $(VENV)/have-test ## everything that must hold before a commit, on two cores
 	@$(MAKE) --no-print-directory --jobs=2 check-core check-python
@@ -76,14 +78,14 @@ check-core: # one after the other, beside check-python
 	@$(MAKE) --no-print-directory native
 	@$(MAKE) --no-print-directory asan
 	@$(MAKE) --no-print-directory tsan
-	@$(MAKE) --no-print-directory model JOBS=1 SCHEDULES=10000
-	@$(MAKE) --no-print-directory hostile
+	@$(MAKE) --no-print-directory model JOBS=1 SCHEDULES=4000
+	@$(MAKE) --no-print-directory hostile RUNS=400000
 	@$(MAKE) --no-print-directory wakes SECONDS=30
 
 check-python:
 	@$(MAKE) --no-print-directory test
-	@IPC_PURE_CFFI=1 $(PYTEST) -q -m "not slow and not stress" $(addprefix --ignore-glob=*/,$(ONE_PATH))
-	@$(PYTEST) -m "slow and not stress and not packaging"
+	@IPC_PURE_CFFI=1 $(PYTEST) -q -m "not slow and not stress" $(addprefix --ignore-glob=,$(ONE_PATH))
+	@$(PYTEST) --numprocesses=4 -m "slow and not stress and not packaging"
 
 prove: $(VENV)/have-native $(VENV)/have-test $(VENV)/have-dev ## all mutants, every planted bug, a soak of 10 minutes, coverage
 	@$(MAKE) --no-print-directory mutants

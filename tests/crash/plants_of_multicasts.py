@@ -1,6 +1,6 @@
 """Bugs of publishers, cursors and evictions to plant in the core; see plants.py.
 
-`make check` plants the first of them, which differ most, and the stress tests all others.
+`make check` plants every other of the first, which differ most, and the stress tests all others.
 """
 
 from __future__ import annotations

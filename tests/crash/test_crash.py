@@ -21,12 +21,10 @@ from tests.crash.plants_of_queues import QUEUE_PLANTS
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 ROOT = Path(__file__).parents[2]
+OFTEN = (*PLANTS[::2], *QUEUE_PLANTS[::2], *MULTICAST_PLANTS[::2])  # the others: in the stress tests
 ALL_PLANTS = [
-    *(pytest.param(plant, id=plant.name.replace(" ", "_")) for plant in PLANTS + QUEUE_PLANTS + MULTICAST_PLANTS),
-    *(
-        pytest.param(plant, id=plant.name.replace(" ", "_"), marks=pytest.mark.stress)
-        for plant in MORE_MULTICAST_PLANTS
-    ),
+    pytest.param(plant, id=plant.name.replace(" ", "_"), marks=() if plant in OFTEN else pytest.mark.stress)
+    for plant in PLANTS + QUEUE_PLANTS + MULTICAST_PLANTS + MORE_MULTICAST_PLANTS
 ]
 MAY_NOT_TRACE = 77
 

@@ -179,7 +179,7 @@ def sample(where: Path, *arguments: str, **environment: str) -> str:
 def test_in_a_clone_without_history_as_many_mutants_are_tested_as_there_is_time_for(tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", "--depth", "1", ROOT.as_uri(), str(clone)], check=True)
-    said = sample(clone, "--minutes", "0.3")
+    said = sample(clone, "--minutes", "0.1")
     found = re.search(r"^(\d+) of (\d+) tested", said, re.MULTILINE)
     assert found is not None, said
     tested, every = int(found.group(1)), int(found.group(2))

@@ -22,6 +22,8 @@ static void a_publisher_that_sleeps_for_room_is_woken_by_who_makes_it(void)
         struct ipcr_subscriber *r = subscriber_on(s, IPCR_START_LATEST), *q = subscriber_on(s, IPCR_START_LATEST);
         pthread_t thread;
         CHECK(pthread_create(&thread, NULL, publish_many_waiting, p) == 0);
+        while (load_acquire32(&header_of(s)->room_parked) == 0) /* once at least; later it may find room while it spins */
+            sched_yield();
         for (uint64_t n = START; n < START + FEWER(20000, 2000); n++) {
             CHECK_IS(receive_waiting(r), n);
             CHECK_IS(receive_waiting(q), n);

@@ -94,7 +94,7 @@ def namespaces() -> None:
         pytest.skip(f"pids can't be chosen in a namespace: {done.stderr.strip()}")
 
 
-@pytest.mark.parametrize("rounds", [10, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [10, pytest.param(60, marks=pytest.mark.slow)])
 def test_a_process_with_the_pid_of_a_dead_one_is_not_taken_for_it(rounds: int, name: str, ipc_dir: object) -> None:
     with Python(REUSE, name, str(rounds), str(DEATH_NOTICED_SECONDS), wrap=IN_A_NAMESPACE) as process:
         said = process.hear()
