@@ -28,7 +28,7 @@ MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 .PHONY: help preflight demo build test check prove lint format types native asan tsan asan-python stress bench wheel \
         clean model model-long mutants crash crash-long wakes spin hostile hostile-queues hostile-multicasts hostile-stress \
-        hostile-planted closes coverage faults planted check-core check-python stress-core stress-python flakes
+        hostile-planted closes coverage faults planted check-core check-tools check-python stress-core stress-python flakes
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -66,26 +66,28 @@ test: $(VENV)/have-native $(VENV)/have-test ## build, then the fast tests (IPC_P
 	@$(PYTEST) -m "not slow and not stress" $(ARGS)
 
 # What is the same with and without the accelerator need not be tested twice in `check` (`make test IPC_PURE_CFFI=1` does).
-ONE_PATH := tests/unit/test_benchmark*.py tests/unit/test_cgroup.py tests/unit/test_structure.py tests/history \
-            tests/model tests/crash tests/faults tests/fuzz tests/spin tests/storm tests/properties/test_hostile_messages.py \
-            $(patsubst %,tests/process/test_%.py,demo examples readme cli names* pid* start_methods lifeline worker* \
-              children_that_die clock_jumps fork_matrix message_queue_adapter)
+BOTH_PATHS := tests/unit tests/properties \
+              $(patsubst %,tests/process/test_%.py,blocked_calls timeouts_and_signals kills_while_lent multicast_signals idle)
+ONE_PATH   := $(patsubst %,tests/unit/test_%.py,benchmark* cgroup structure room) tests/properties/test_hostile_messages.py
 
 check: lint types $(VENV)/have-native $(VENV)/have-test ## everything that must hold before a commit, on two cores
-	@$(MAKE) --no-print-directory --jobs=2 check-core check-python
+	@$(MAKE) --no-print-directory --jobs=3 check-core check-tools check-python
 
-check-core: # one after the other, beside check-python
+# Three columns beside each other, each one after the other: much of what Python does is waiting.
+check-core:
 	@$(MAKE) --no-print-directory native
 	@$(MAKE) --no-print-directory asan
 	@$(MAKE) --no-print-directory tsan
-	@$(MAKE) --no-print-directory model JOBS=1 SCHEDULES=4000
-	@$(MAKE) --no-print-directory hostile RUNS=400000
+
+check-tools:
+	@$(MAKE) --no-print-directory model JOBS=1 SCHEDULES=2000
+	@$(MAKE) --no-print-directory hostile RUNS=340000
 	@$(MAKE) --no-print-directory wakes SECONDS=30
 
 check-python:
 	@$(MAKE) --no-print-directory test
-	@IPC_PURE_CFFI=1 $(PYTEST) -q -m "not slow and not stress" $(addprefix --ignore-glob=,$(ONE_PATH))
-	@$(PYTEST) --numprocesses=4 -m "slow and not stress and not packaging"
+	@IPC_PURE_CFFI=1 $(PYTEST) -q -m "not slow and not stress" $(BOTH_PATHS) $(addprefix --ignore-glob=,$(ONE_PATH))
+	@$(PYTEST) -m "slow and not stress and not packaging"
 
 prove: $(VENV)/have-native $(VENV)/have-test $(VENV)/have-dev ## all mutants, every planted bug, a soak of 10 minutes, coverage
 	@$(MAKE) --no-print-directory mutants
