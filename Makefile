@@ -87,7 +87,7 @@ check-tools:
 check-python:
 	@$(MAKE) --no-print-directory test
 	@IPC_PURE_CFFI=1 $(PYTEST) -q -m "not slow and not stress" $(BOTH_PATHS) $(addprefix --ignore-glob=,$(ONE_PATH))
-	@$(PYTEST) -m "slow and not stress and not packaging"
+	@$(PYTEST) --numprocesses=5 -m "slow and not stress and not packaging" # many of them wait for half a minute
 
 prove: $(VENV)/have-native $(VENV)/have-test $(VENV)/have-dev ## all mutants, every planted bug, a soak of 10 minutes, coverage
 	@$(MAKE) --no-print-directory mutants
