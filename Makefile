@@ -93,6 +93,7 @@ prove: $(VENV)/have-native $(VENV)/have-test $(VENV)/have-dev ## all mutants, ev
 	@$(MAKE) --no-print-directory mutants
 	@$(PY) -m tests.model.planted
 	@$(MAKE) --no-print-directory spin
+	@$(PYTEST) -q tests/crash -k planted
 	@$(MAKE) --no-print-directory hostile-planted
 	@$(PY) -m tests.storm.planted
 	@$(MAKE) --no-print-directory coverage
@@ -111,7 +112,8 @@ stress-core:
 	@$(MAKE) --no-print-directory wakes SECONDS=$$(( $(MINUTES) * 20 ))
 
 stress-python:
-	@IPC_STRESS_MINUTES=$$(( ($(MINUTES) + 2) / 3 )) $(PY) -m pytest -m stress --timeout=0 $(ARGS)
+	@IPC_STRESS_MINUTES=$$(( ($(MINUTES) + 2) / 3 )) $(PY) -m pytest -m stress -k "not planted" \
+	    --ignore=tests/spin --timeout=0 $(ARGS) # `make prove` has these
 	@$(MAKE) --no-print-directory flakes TIMES=$$(( ($(MINUTES) + 29) / 30 ))
 
 TIMES ?= 20
