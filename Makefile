@@ -31,7 +31,7 @@ MAKEFLAGS += --no-builtin-rules
         hostile-planted closes coverage faults planted check-core check-tools check-python stress-core stress-python flakes
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 preflight:
 	@sh tools/preflight.sh

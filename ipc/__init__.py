@@ -1,4 +1,4 @@
-"""Shared-memory IPC for processes that share no heap: lock-free rings, channels, and workers that can die safely.
+"""Shared-memory IPC for processes that share no heap: lock-free rings, channels, queues, multicasts, mortal workers.
 
     import ipc
 

@@ -19,6 +19,9 @@ class Sender(MessageSender[_T]):
     """Sending end of a channel.  One process and one thread at a time; a second caller gets BusyError.
 
     Taken by the process that first uses it; goes to a child as a `Process` argument before that.
+
+    Every call raises ClosedError once this end was closed or handed over, ForkedHandleError in a child that was forked
+    while it was in use, and CorruptSegmentError where shared memory holds garbage.
     """
 
     __slots__ = ()
@@ -26,6 +29,9 @@ class Sender(MessageSender[_T]):
     @classmethod
     def attach(cls, name: str, *, spin: arguments.Spin = "auto") -> Sender[Any]:
         """The sending end of the channel called `name`, from a process that has nothing to do with its creator.
+
+        Args:
+          spin: as for `ipc.channel`.
 
         Raises:
           SegmentNotFoundError, UntrustedSegmentError, IncompatibleFormatError, CorruptSegmentError.
@@ -39,6 +45,9 @@ class Receiver(MessageReceiver[_T]):
     """Receiving end of a channel.  One process and one thread at a time; a second caller gets BusyError.
 
     Iterating gives messages until the sender has closed.
+
+    Every call raises ClosedError once this end was closed or handed over, ForkedHandleError in a child that was forked
+    while it was in use, and CorruptSegmentError where shared memory holds garbage.
     """
 
     __slots__ = ()

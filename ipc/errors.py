@@ -38,7 +38,12 @@ __all__ = [
 
 
 class IpcError(Exception):
-    """Everything that this library raises on purpose, other than TypeError and ValueError for bad arguments."""
+    """What this library raises on purpose.
+
+    Not derived from it: `ShutDown` (queue.ShutDown from Python 3.13 on), what the standard library raises in the same
+    place (ValueError of `task_done` and `join_thread`, LookupError of `requeue`), TypeError and ValueError for bad
+    arguments.
+    """
 
 
 class ClosedError(IpcError, ValueError, OSError):
@@ -54,7 +59,8 @@ class EndOfChannel(IpcError, EOFError):
 
 
 class TimeoutError(IpcError, builtins.TimeoutError):
-    """Not within `timeout`.  Nothing was sent or taken."""
+    """Not within `timeout`.  Nothing was sent or taken; of a batch, a beginning may have gone, and the error's `sent`,
+    `put`, `published`, `written` or `receipts` says how much."""
 
 
 class BusyError(IpcError):
@@ -66,7 +72,8 @@ class ForkedHandleError(IpcError):
 
 
 class MessageTooLargeError(IpcError, ValueError):
-    """The message can never fit in this ring.  Nothing was sent."""
+    """A message that can never fit, and was not sent; or one that a receiver does not take: longer than its
+    `max_message` (it was dropped), or in parts, which can't be viewed (it stays: `recv` takes it)."""
 
 
 class CorruptSegmentError(IpcError):
@@ -90,7 +97,8 @@ class SegmentNotFoundError(IpcError, FileNotFoundError):
 
 
 class OutOfSharedMemoryError(IpcError, OSError):
-    """Not enough shared memory for a new segment; said when it is made, never later as a SIGBUS."""
+    """Not enough shared memory; said when a segment is made (of a queue's lane: at a process's first put), never later
+    as a SIGBUS."""
 
 
 class SharedMemoryError(IpcError, OSError):

@@ -90,7 +90,10 @@ os.register_at_fork(after_in_child=_close_in_forked_child)
 
 @final
 class Worker:
-    """A child process that runs one function; made by `ipc.spawn`."""
+    """A child process that runs one function; made by `ipc.spawn`.
+
+    Belongs to the process that made it, and there to any thread.
+    """
 
     __slots__ = ("__weakref__", "_exception", "_lifeline", "_memo", "_process")
 

@@ -1,4 +1,4 @@
-/* ends.c - the life of an end; moving messages is in transfer.c. */
+/* ends.c - the life of an end; moving messages is in sending.c and receiving.c. */
 #include "ends.h"
 #include "registry.h"
 
@@ -47,6 +47,7 @@ static int new_end(struct ipcr_segment *segment, uint32_t side, uint64_t spin_ns
 /* Registry lock held. */
 static void join_segment(struct ipcr_end *e)
 {
+    e->segment->users++;
     e->segment->references++;
     e->next = e->segment->ends;
     e->segment->ends = e;
@@ -246,16 +247,18 @@ static void enter_to_close(struct ipcr_end *e)
 
 static void leave_segment(struct ipcr_end *e)
 {
+    struct ipcr_segment *s = e->segment;
     ipcr_registry_lock(); /* off the list and counted down in one step, or a fork would copy the half of it */
-    for (struct ipcr_end **at = &e->segment->ends; *at != NULL; at = &(*at)->next)
+    for (struct ipcr_end **at = &s->ends; *at != NULL; at = &(*at)->next)
         if (*at == e) {
             *at = e->next;
             break;
         }
-    const bool last = ipcr_segment_release_locked(e->segment);
+    const bool last = ipcr_segment_quit_locked(s);
     ipcr_registry_unlock();
     if (last)
-        ipcr_segment_leave(e->segment);
+        ipcr_segment_leave(s);
+    ipcr_segment_forget(s);
 }
 
 void ipcr_end_leave_now(struct ipcr_end *e)

@@ -125,7 +125,7 @@ static inline bool ipcr_end_drained(const struct ipcr_end *e)
            (int64_t)(e->reader.position - e->drain_position) >= 0;
 }
 
-/* Entering and leaving, for transfer.c.  IPCR_OK, or why not. */
+/* Entering and leaving, for sending.c, receiving.c, parts.c and calls.{h,c}.  IPCR_OK, or why not. */
 int ipcr_end_why_not_ready(struct ipcr_end *end);
 uint64_t ipcr_this_thread(void);
 void ipcr_end_poison(struct ipcr_end *end);

@@ -49,7 +49,7 @@ static inline bool ipcr_is_yet_to_come(const struct ipcr_lane *l, uint64_t seque
     return state == 0 || ((ipcr_lap_of(state) - ipcr_lap_at(l, sequence)) & IPCR_LAP_MASK) == IPCR_LAP_MASK;
 }
 
-/* For segment.c. */
+/* For segment.c, naming.c and queue_stats.c. */
 int ipcr_lanes_open(struct ipcr_segment *s);
 void ipcr_lanes_close(struct ipcr_segment *s);
 void ipcr_lanes_initialise(struct ipcr_segment *s);

@@ -64,6 +64,7 @@ struct ipcr_publisher {
     uint32_t generation; /* of our being the publisher */
     bool fence_needed;
     bool corrupt;
+    bool has_quit; /* the segment */
     bool lent; /* a claim is outstanding */
     uint64_t lent_length;
     uint64_t lent_position; /* of its topic */
@@ -145,6 +146,7 @@ struct ipcr_subscriber {
     bool fence_needed;
     bool corrupt;
     bool spun;
+    bool has_quit;
     bool lent;
     uint64_t lent_at;
     uint64_t slice_end_ns, interval_ns;

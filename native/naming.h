@@ -1,4 +1,4 @@
-/* naming.h - names of segments: does it still lead here, and take it away.  For segment.c; what others may
+/* naming.h - names of segments: does it still lead here, and take it away.  For segment.c and presence.c; what others may
  * call is in segment.h.
  */
 #ifndef IPCR_NAMING_H

@@ -43,7 +43,7 @@ int ipcr_segment_hand_over(struct ipcr_segment *s, int *held)
 
 void ipcr_segment_before_fork(struct ipcr_segment *s)
 {
-    if (s->references == 0) /* left by a close that a fork interrupted: nobody here uses it */
+    if (s->users == 0) /* closed, and perhaps about to leave */
         return;
     /* EMFILE leaves -1: the child becomes present when it takes an end, or that fails */
     if (ipcr_hold_open(s->fd, s->id, &presence_shared, 1, &s->fork_fd) != IPCR_OK)
@@ -75,7 +75,8 @@ void ipcr_segment_after_fork_in_child(struct ipcr_segment *s)
             continue;
         }
         *at = e->next; /* it was being closed by a thread that this process doesn't have */
-        if (--s->references == 0)
+        s->references--;
+        if (ipcr_segment_quit_locked(s))
             ipcr_hold_drop(&s->presence); /* the mapping stays: the list is being walked */
     }
 }

@@ -125,12 +125,14 @@ void ipcr_publisher_close(struct ipcr_publisher *p)
     ipcr_registry_lock();
     ipcr_hold_drop(&p->hold);
     ipcr_registry_unlock();
+    ipcr_segment_quit(p->segment, &p->has_quit);
 }
 
 void ipcr_publisher_free(struct ipcr_publisher *p)
 {
     ipcr_publisher_close(p);
-    ipcr_segment_release(p->segment);
+    ipcr_segment_quit(p->segment, &p->has_quit); /* the copy of a forked child */
+    ipcr_segment_forget(p->segment);
     free(p);
 }
 

@@ -28,6 +28,7 @@ int ipcr_queue_open(struct ipcr_segment *segment, uint64_t spin_ns, struct ipcr_
     ipcr_spin_init(&q->put_spin, spin_ns);
     ipcr_registry_lock();
     store_relaxed32(&q->generation, ipcr_fork_generation);
+    segment->users++;
     segment->references++;
     q->next = segment->queues;
     segment->queues = q;
@@ -42,10 +43,12 @@ int ipcr_queue_ready(struct ipcr_queue *q)
         return IPCR_CLOSED;
     if (load_relaxed32(&q->corrupt) != 0)
         return IPCR_CORRUPT;
-    if (q->segment->presence.page != NULL)
+    if (load_relaxed32(&q->present) == ipcr_fork_generation)
         return IPCR_OK;
-    ipcr_registry_lock(); /* a child for which no descriptor was left at the fork */
-    const int rc = ipcr_segment_be_present(q->segment);
+    ipcr_registry_lock(); /* a child for which no descriptor was left at the fork, say */
+    const int rc = q->has_quit ? IPCR_CLOSED : ipcr_segment_be_present(q->segment);
+    if (rc == IPCR_OK)
+        store_relaxed32(&q->present, ipcr_fork_generation);
     ipcr_registry_unlock();
     return rc;
 }
@@ -97,22 +100,22 @@ void ipcr_queue_close(struct ipcr_queue *q)
     give_back(q);
     pthread_mutex_unlock(&q->consuming);
     pthread_mutex_unlock(&q->producing);
+    ipcr_segment_quit(q->segment, &q->has_quit); /* whoever still has the handle, or a delivery, only needs the memory */
 }
 
 void ipcr_queue_free(struct ipcr_queue *q)
 {
     struct ipcr_segment *s = q->segment;
     ipcr_queue_close(q);
+    ipcr_segment_quit(s, &q->has_quit); /* of a forked child whose parent was closing it */
     ipcr_registry_lock();
     for (struct ipcr_queue **at = &s->queues; *at != NULL; at = &(*at)->next)
         if (*at == q) {
             *at = q->next;
             break;
         }
-    const bool last = ipcr_segment_release_locked(s);
     ipcr_registry_unlock();
-    if (last)
-        ipcr_segment_leave(s);
+    ipcr_segment_forget(s);
     pthread_mutex_destroy(&q->producing);
     pthread_mutex_destroy(&q->consuming);
     free(q->ends);

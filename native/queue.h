@@ -24,8 +24,10 @@ struct ipcr_queue {
     struct ipcr_segment *segment;
     struct ipcr_queue_header *header;
     ipcr_word32 generation; /* fork generation that the rest belongs to */
+    ipcr_word32 present; /* fork generation in which the process is known to be present */
     ipcr_word32 closing;
     ipcr_word32 corrupt;
+    bool has_quit; /* the segment */
     pthread_mutex_t producing;
     pthread_mutex_t consuming;
 

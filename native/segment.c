@@ -75,6 +75,7 @@ static struct ipcr_segment *new_segment(const char *dir, const char *name)
         return NULL;
     s->fd = -1;
     s->fork_fd = -1;
+    s->users = 1;
     s->references = 1;
     if (dir != NULL) {
         s->dir = copy_text(dir);
@@ -406,17 +407,12 @@ int ipcr_segment_unlink(struct ipcr_segment *s)
 void ipcr_segment_reference(struct ipcr_segment *s)
 {
     ipcr_registry_lock();
+    s->users++;
     s->references++;
     ipcr_registry_unlock();
 }
 
-bool ipcr_segment_release_locked(struct ipcr_segment *s)
-{
-    if (--s->references != 0)
-        return false;
-    ipcr_registry_remove(s);
-    return true;
-}
+bool ipcr_segment_quit_locked(struct ipcr_segment *s) { return --s->users == 0; }
 
 /* The last one out takes the name along, unless somebody may still want what is unread.  Failure leaves
  * an orphan, which the next creator or gc removes. */
@@ -425,14 +421,32 @@ void ipcr_segment_leave(struct ipcr_segment *s)
     ipcr_hold_drop(&s->presence); /* first, or the exclusive lock would always meet our own */
     if (s->dir != NULL && ipcr_nothing_unread(s))
         ipcr_unlink_checked(s->fd, s->id, s->dir, s->name, true, s);
-    discard_segment(s);
+}
+
+void ipcr_segment_quit(struct ipcr_segment *s, bool *has_quit)
+{
+    ipcr_registry_lock();
+    const bool last = !*has_quit && ipcr_segment_quit_locked(s);
+    *has_quit = true;
+    ipcr_registry_unlock();
+    if (last)
+        ipcr_segment_leave(s);
+}
+
+void ipcr_segment_forget(struct ipcr_segment *s)
+{
+    ipcr_registry_lock();
+    const bool last = --s->references == 0;
+    if (last)
+        ipcr_registry_remove(s);
+    ipcr_registry_unlock();
+    if (last)
+        discard_segment(s);
 }
 
 void ipcr_segment_release(struct ipcr_segment *s)
 {
-    ipcr_registry_lock();
-    const bool last = ipcr_segment_release_locked(s);
-    ipcr_registry_unlock();
-    if (last)
-        ipcr_segment_leave(s);
+    bool has_quit = false;
+    ipcr_segment_quit(s, &has_quit);
+    ipcr_segment_forget(s);
 }

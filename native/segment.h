@@ -36,7 +36,8 @@ struct ipcr_segment {
     struct ipcr_hold presence;
     char *dir; /* NULL: anonymous */
     char *name;
-    uint32_t references;   /* registry lock */
+    uint32_t users;        /* registry lock: what is open; with the last of them the process leaves the segment */
+    uint32_t references;   /* registry lock: what needs the memory; users, and what they have lent */
     struct ipcr_end *ends;     /* registry lock */
     struct ipcr_queue *queues; /* registry lock */
     struct ipcr_segment *next;
@@ -64,12 +65,18 @@ int ipcr_segment_create_multicast(const char *dir, const char *name, uint64_t ca
 int ipcr_segment_attach(int fd, const char *dir, const char *name, uint32_t kind, bool handed_over,
                         struct ipcr_segment **out);
 
+/* One more user, with a reference.  A handle that is closed while others may still look at it gives them back apart: it
+ * quits, and when nobody can look any more, the segment is forgotten. */
 void ipcr_segment_reference(struct ipcr_segment *segment);
-/* The last one detaches; on a named segment the last process to detach unlinks it if nothing is unread. */
-void ipcr_segment_release(struct ipcr_segment *segment);
-/* The same in two steps: count down with the registry lock held, then, if it was the last, leave. */
-bool ipcr_segment_release_locked(struct ipcr_segment *segment);
+/* The last user of this process detaches; the last process to detach from a named segment unlinks it if nothing is unread.
+ * Once for each user: `has_quit` is its own, changed with the registry lock held, so that a fork copies it as it is. */
+void ipcr_segment_quit(struct ipcr_segment *segment, bool *has_quit);
+/* The same in two steps: count down with the registry lock held, then, if that was the last, leave. */
+bool ipcr_segment_quit_locked(struct ipcr_segment *segment);
 void ipcr_segment_leave(struct ipcr_segment *segment);
+/* With the last reference the memory goes. */
+void ipcr_segment_forget(struct ipcr_segment *segment);
+void ipcr_segment_release(struct ipcr_segment *segment); /* both */
 
 static inline struct ipcr_queue_header *ipcr_queue_header(const struct ipcr_segment *s)
 {

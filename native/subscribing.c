@@ -72,15 +72,18 @@ static void wake_subscribers(void *subscriber)
 
 void ipcr_subscriber_close(struct ipcr_subscriber *s)
 {
-    if (ipcr_seat_close(&s->seat, wake_subscribers, s))
-        ipcr_subscriber_depart(s);
+    if (!ipcr_seat_close(&s->seat, wake_subscribers, s))
+        return;
+    ipcr_subscriber_depart(s);
+    ipcr_segment_quit(s->segment, &s->has_quit);
 }
 
 void ipcr_subscriber_free(struct ipcr_subscriber *s)
 {
     ipcr_subscriber_close(s);
     ipcr_os_unmap(s->mapped, s->mapped_bytes);
-    ipcr_segment_release(s->segment);
+    ipcr_segment_quit(s->segment, &s->has_quit); /* the copy of a forked child */
+    ipcr_segment_forget(s->segment);
     free(s);
 }
 

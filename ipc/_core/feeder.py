@@ -39,8 +39,11 @@ class Feeder:
     def start(self) -> None:
         self._thread.start()
 
-    def join(self) -> None:
-        self._thread.join()
+    def join(self, timeout: float | None = None) -> None:
+        self._thread.join(timeout)
+
+    def ended(self) -> bool:
+        return not self._thread.is_alive()
 
     def backlog(self) -> int:
         """Messages that wait here."""

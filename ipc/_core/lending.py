@@ -119,6 +119,7 @@ class Loan(Use):
                 "something made from this memory (an array, a slice) is still alive after its `with`, and would show "
                 "other messages from now on; copy what you want to keep"
             )
+        self.exporter = None  # or whoever keeps the Claim or Peek would keep the segment
 
 
 class Claim(Generic[_L]):

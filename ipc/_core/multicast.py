@@ -78,7 +78,7 @@ class Multicast(Generic[_T]):
           max_lag: messages that a subscriber of a lossless one may be behind, at most; None for as many as fit.
           capacity: bytes of messages that are kept, or text such as "4MiB"; rounded up to a power of two, at least a
             page; also the longest message.  Half as much is added for an index: one entry for each 128 bytes.
-          spin: "auto", or seconds to spin before sleeping.
+          spin: "auto", or seconds to spin before sleeping, of which at most 0.05 count; 0 sleeps at once.
           accept: which kinds of message subscribers decode: any of "bytes", "array", "pickle"; None for all.
 
         Raises:
@@ -95,6 +95,8 @@ class Multicast(Generic[_T]):
     @classmethod
     def attach(cls, name: str, *, spin: arguments.Spin = "auto", accept: arguments.Accept = None) -> Multicast[Any]:
         """The multicast called `name`, from a process that has nothing to do with its creator.
+
+        `spin` and `accept` are this handle's, and mean what they do when it is made.
 
         Raises:
           SegmentNotFoundError, UntrustedSegmentError, IncompatibleFormatError, CorruptSegmentError.

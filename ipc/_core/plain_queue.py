@@ -47,6 +47,7 @@ _T = TypeVar("_T")
 
 _OK = lib.IPCR_OK
 _FULL = lib.IPCR_FULL
+_LOOK_SECONDS = 0.1  # how soon join() hears of a close() while the feeder works
 _PATIENCE_NS = 1_000_000  # how long a put may look for room before a thread takes over
 
 _PICKLED_RESULT: Final[int] = lib.IPCR_PICKLE  # what stands above the length of a plain pickle
@@ -101,7 +102,7 @@ class Queue(QueueHandle, Generic[_T]):
           lanes: processes that may put at the same time.  A lane takes memory when it is first used.
           capacity: bytes of messages that one producer may have waiting, or text such as "4MiB"; also the longest
             message.  Whichever of maxsize and capacity is reached first makes put wait.
-          spin: "auto", or seconds to spin before sleeping.
+          spin: "auto", or seconds to spin before sleeping, of which at most 0.05 count; 0 sleeps at once.
           accept: which kinds of message `get` decodes: any of "bytes", "array", "pickle"; None for all.
 
         Raises:
@@ -121,6 +122,8 @@ class Queue(QueueHandle, Generic[_T]):
     def attach(cls, name: str, *, spin: arguments.Spin = "auto", accept: arguments.Accept = None) -> Queue[Any]:
         """The queue called `name`, from a process that has nothing to do with its creator.
 
+        `spin` and `accept` are this handle's, and mean what they do when it is made.
+
         Raises:
           SegmentNotFoundError, UntrustedSegmentError, IncompatibleFormatError, CorruptSegmentError.
         """
@@ -132,7 +135,11 @@ class Queue(QueueHandle, Generic[_T]):
 
     @classmethod
     def open(cls, name: str, maxsize: int = 0, **made: Any) -> Queue[Any]:
-        """Attach to the queue called `name`, or make it if nobody has; the options count only when it is made."""
+        """Attach to the queue called `name`, or make it if nobody has.
+
+        Options are those of `Queue`; `spin` and `accept` are this handle's, the others count only when it is made.
+        Raises what `attach` and `Queue` raise, but for SegmentNotFoundError and SegmentExistsError.
+        """
         while True:
             try:
                 return cls.attach(name, **{key: made[key] for key in ("spin", "accept") if key in made})
@@ -322,6 +329,7 @@ class Queue(QueueHandle, Generic[_T]):
           queue.Empty: none within `timeout` seconds, or none now with block=False.
           ipc.ShutDown: the queue was shut down, and is empty.
           RefusedEncodingError: a message that `accept=` leaves out; it was taken, and not decoded.
+          TooManyParticipantsError: 1,023 processes that take messages are alive.
         """
         inbox = self._inbox
         fast = inbox is not None
@@ -490,7 +498,11 @@ class Queue(QueueHandle, Generic[_T]):
 
         Those who end without having called it are not noticed: as in multiprocessing, this waits for ever then.
         """
-        self._join_feeder()
+        feeder = self._feeder
+        while feeder is not None and not feeder.ended() and not self._closed_because:
+            feeder.join(_LOOK_SECONDS)
+        if self._closed_because:
+            self._raise(lib.IPCR_CLOSED)
         while not lib.ipcr_queue_all_finished(self._handle):
             self._wait(lib.ipcr_queue_wait_for_finish(self._handle, arguments.FOREVER_NS))
 

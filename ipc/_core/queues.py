@@ -208,7 +208,12 @@ class QueueHandle(QueueRoot):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except errors.BusyError:
+            if kind is None:
+                raise
+            self._close("it was closed here")  # else it would hide the error on its way; what is lent stays mapped
 
     def _raise(self, status: int) -> NoReturn:
         if status == lib.IPCR_CLOSED and self._closed_because:

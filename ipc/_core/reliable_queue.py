@@ -105,7 +105,7 @@ class ReliableQueue(QueueHandle, Generic[_T]):
           ordered: a producer's messages are delivered in order.  False: it uses up to four lanes in turn, so that one
             message that is held for long doesn't block the space behind it.
           capacity: bytes of messages in a lane, or text such as "4MiB"; also the longest message.
-          spin: "auto", or seconds to spin before sleeping.
+          spin: "auto", or seconds to spin before sleeping, of which at most 0.05 count; 0 sleeps at once.
           accept: which kinds of message `get` decodes: any of "bytes", "array", "pickle"; None for all.
 
         Raises:
@@ -151,7 +151,12 @@ class ReliableQueue(QueueHandle, Generic[_T]):
 
     @classmethod
     def open(cls, name: str, **made: Any) -> ReliableQueue[Any]:
-        """Attach to the queue called `name`, or make it if nobody has; what belongs to the queue counts only then."""
+        """Attach to the queue called `name`, or make it if nobody has.
+
+        Options are those of `ReliableQueue`; dead_letter, prefetch, spin and accept are this handle's, the others count
+        only when it is made.  Raises what `attach` and `ReliableQueue` raise, but for SegmentNotFoundError and
+        SegmentExistsError.
+        """
         own = {key: made[key] for key in ("dead_letter", "prefetch", "spin", "accept") if key in made}
         while True:
             try:
@@ -249,7 +254,11 @@ class ReliableQueue(QueueHandle, Generic[_T]):
         return "; consumers don't keep up"
 
     def put_many(self, objs: Iterable[_T], timeout: float | None = None, ttl: float | None = None) -> list[Receipt]:
-        """Put messages, in one native call per batch; returns their receipts.
+        """Put messages, waiting for room; returns their receipts.
+
+        Args:
+          timeout: seconds for all of them; None waits without limit, 0 never waits.
+          ttl: seconds after which each expires; None: never.
 
         Raises:
           What `put` raises; the error's `receipts` are those of the messages before the one that failed.
@@ -282,6 +291,7 @@ class ReliableQueue(QueueHandle, Generic[_T]):
         Raises:
           TimeoutError (which is queue.Empty as well): none within `timeout`, or this handle holds `prefetch` of them.
           RefusedEncodingError: a message that `accept=` leaves out; it was given back.
+          TooManyParticipantsError: 1,023 processes that take messages are alive.
         """
         deadline = arguments.FOREVER_NS if timeout is None else arguments.deadline_ns(timeout)
         if self._dead_letter is not None:

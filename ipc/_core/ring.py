@@ -37,7 +37,11 @@ ONE_END_OF_A_RING: Final = "give ipc.spawn one end of a ring, ring.writer() or r
 
 @final
 class RingWriter(SendingEnd):
-    """Writing end of a ring.  One process and one thread at a time; a second caller gets BusyError."""
+    """Writing end of a ring.  One process and one thread at a time; a second caller gets BusyError.
+
+    Every call raises ClosedError once this end was closed or handed over, ForkedHandleError in a child that was forked
+    while it was in use, and CorruptSegmentError where shared memory holds garbage.
+    """
 
     __slots__ = ()
 
@@ -65,15 +69,20 @@ class RingWriter(SendingEnd):
             self._put(data, len(data), 0, timeout, status)
 
     def try_write(self, data: Any) -> bool:
-        """Write one message if there is room now; whether it was written."""
+        """Write one message, bytes-like, if there is room now; whether it was written.  Raises as `write` does."""
         data = as_bytes(data)
         return self._try_put(data, len(data), 0)
 
     def write_many(self, messages: Iterable[Any], timeout: float | None = None) -> int:
         """Write messages in one native call per ring-full, waking the reader once for each; returns how many.
 
-        On TimeoutError and other errors the messages before the first that found no room have been written; the
-        error's `written` says how many.
+        Args:
+          messages: bytes-like, each.
+          timeout: seconds for all of them; None waits without limit, 0 never waits.
+
+        Raises:
+          What `write` raises; the messages before the one that failed have been written, and the error's `written`
+            says how many.
         """
         deadline = arguments.deadline_ns(timeout)
         parts = [data if isinstance(data, bytes) else ffi.buffer(data)[:] for data in map(as_bytes, messages)]
@@ -116,14 +125,18 @@ class RingWriter(SendingEnd):
         """Lend `nbytes` of writable memory straight in the ring: `with writer.claim(64) as memory: ...`.
 
         The message is written at the end of the `with`, without a copy, or not at all if its body raised.  Waits for
-        room as `write` does.
+        room as `write` does (timeout in seconds), and raises the same, at the beginning of the `with`.
         """
         return Claim(self, arguments.claim_bytes(nbytes), timeout, 0, _writable)
 
 
 @final
 class RingReader(ReceivingEnd):
-    """Reading end of a ring.  One process and one thread at a time; a second caller gets BusyError."""
+    """Reading end of a ring.  One process and one thread at a time; a second caller gets BusyError.
+
+    Every call raises ClosedError once this end was closed or handed over, ForkedHandleError in a child that was forked
+    while it was in use, and CorruptSegmentError where shared memory holds garbage.
+    """
 
     __slots__ = ()
 
@@ -147,7 +160,7 @@ class RingReader(ReceivingEnd):
         return self._bytes(inbox, self._get(inbox, timeout) if result < 0 else result)
 
     def try_read(self, default: _T | None = None) -> bytes | _T | None:
-        """Take the next message if there is one now, else `default`."""
+        """Take the next message if there is one now, else `default`; EndOfChannel and PeerDiedError as of `read`."""
         inbox = self._borrow()
         try:
             result = self._try(inbox)
@@ -217,7 +230,8 @@ class RingReader(ReceivingEnd):
     def peek(self, timeout: float | None = None) -> Peek[memoryview]:
         """Lend the next message, read-only, straight from the ring: `with reader.peek() as memory: ...`.
 
-        The message is taken, and its space given back, at the end of the `with`.  Waits as `read` does.
+        The message is taken, and its space given back, at the end of the `with`.  Waits as `read` does (timeout in
+        seconds), and raises the same, at the beginning of the `with`.
         """
         return Peek(self, timeout, _read_only)
 
@@ -244,6 +258,7 @@ class Ring:
     """A ring of bytes messages: one writer, one reader, each in the process that first uses it.
 
     Goes to child processes as a `Process` argument.  While the handle is open, the other side awaits this process.
+    Each end has one thread at a time; the ring itself may be used, and closed, by any.
     """
 
     __slots__ = ("__weakref__", "_reader", "_segment", "_spin", "_writer")
@@ -292,6 +307,9 @@ class Ring:
     @classmethod
     def attach(cls, name: str, *, spin: arguments.Spin = "auto") -> Self:
         """Attach the ring called `name`; messages that nobody read are still there.
+
+        Args:
+          spin: as for `create`.
 
         Raises:
           SegmentNotFoundError, UntrustedSegmentError, IncompatibleFormatError, CorruptSegmentError.
@@ -346,7 +364,12 @@ class Ring:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if kind is None:
+            self.close()
+        else:  # as the ends do: BusyError would hide the error on its way
+            self._writer.__exit__(kind, error, trace)
+            self._reader.__exit__(kind, error, trace)
+            self._segment = None
 
     def __repr__(self) -> str:
         return "<ring, closed>" if self._segment is None else f"<{self._segment}, capacity {self.capacity}>"

@@ -1,6 +1,6 @@
 /* kill_points.c - SIGKILL at the entry and at the exit of every system call, for the operations that live by
  * system calls: creating, attaching, detaching, unlinking, removing, replacing an orphan, taking an end, closing it;
- * and for all of queues, where taking a lane or a number is a lock, and so is telling who is dead.
+ * and for those of queues and multicasts, where taking a lane or a number is a lock, and so is telling who is dead.
  *
  *     kill_points [OPERATION...]
  *

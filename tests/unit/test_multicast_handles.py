@@ -412,3 +412,30 @@ def test_who_waits_longer_than_its_timeout_is_told_so(lossless: ipc.Multicast[An
                 subscriber.recv(timeout=0.05)
             with pytest.raises(ipc.TimeoutError):
                 subscriber.recv(timeout=0)
+
+
+@pytest.mark.parametrize("who", ["publisher", "subscriber"])
+def test_what_remembers_a_call_does_not_keep_the_name(name: str, who: str) -> None:
+    with ipc.Multicast[Any](name, capacity=PAGE) as multicast:
+        publisher, subscriber = multicast.publisher(), multicast.subscribe()
+        with pytest.raises(ipc.TimeoutError) as kept:
+            _ = (
+                subscriber.recv(timeout=0)
+                if who == "subscriber"
+                else publisher.publish_many([bytes(999)] * 9, timeout=0)
+            )
+    assert not any(entry.name == name for entry in ipc.ls())
+    with ipc.Multicast[Any](name):
+        pass
+    del kept
+
+
+def test_a_claim_or_a_view_that_has_ended_does_not_keep_the_name(name: str) -> None:
+    with ipc.Multicast[Any](name, capacity=PAGE) as multicast:
+        publisher, subscriber = multicast.publisher(), multicast.subscribe()
+        claim, view = publisher.claim(nbytes=8), subscriber.view()
+        with claim as memory:
+            memory[:] = b"12345678"
+        with view as seen:
+            assert bytes(seen) == b"12345678"
+    assert not any(entry.name == name for entry in ipc.ls())

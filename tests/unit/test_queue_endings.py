@@ -340,7 +340,7 @@ def test_shutdown_holds_for_every_handle(name: str, threads: ThreadPoolExecutor)
 def test_what_put_has_returned_from_comes_before_the_end_and_nothing_else(
     many: bool, threads: ThreadPoolExecutor
 ) -> None:
-    """The order of memory is the explorer's business (scenario_shutdown.c)."""
+    """The order of memory is the explorer's business (scenario_shutdown_join.c)."""
 
     def put_until_shutdown(q: ipc.Queue[Any], which: int) -> int:
         put = 0

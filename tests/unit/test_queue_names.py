@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
+import queue
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +216,73 @@ def test_rm_and_gc_treat_queues_as_they_treat_every_segment(kind: Any, name: str
         assert ipc.ls() == []
         q.put("still works")
         assert take(q) == "still works"
+
+
+# --- what outlives a close ----------------------------------------------------------------------------------------
+
+
+def _nothing_within_no_time(q: Any) -> BaseException:
+    with pytest.raises(queue.Empty) as caught:
+        q.get(timeout=0)
+    return caught.value
+
+
+def _woken_by_the_close(q: Any) -> Future[Any]:
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(q.get)
+        threading.Event().wait(0.02)  # long enough to sleep, mostly; it makes no difference to the result
+        q.close()
+    return waits
+
+
+@pytest.mark.parametrize("keep", [_nothing_within_no_time, _woken_by_the_close])
+@each_kind
+def test_what_remembers_a_call_does_not_keep_the_name(kind: Any, keep: Callable[[Any], Any], name: str) -> None:
+    with kind(name=name) as q:
+        q.put(1)
+        take(q)
+        kept = keep(q)
+    assert not exists(name)
+    with kind(name=name):  # nobody is in the way
+        pass
+    del kept
+
+
+@pytest.mark.parametrize("how", ["get", "get_many"])
+def test_a_delivery_that_is_done_with_does_not_keep_the_name(how: str, name: str) -> None:
+    with ipc.ReliableQueue[Any](name) as q:
+        q.put(b"m" * 20_000)
+        delivery = q.get() if how == "get" else q.get_many()[0]
+        delivery.ack()
+    assert not exists(name)
+    assert delivery.message == b"m" * 20_000
+
+
+def test_a_fork_amid_handles_that_are_closed_and_still_looked_at(name: str) -> None:
+    with ipc.ReliableQueue[Any](name) as q:
+        q.put(1)
+        delivery = q.get()
+        delivery.ack()
+    child = os.fork()
+    if child == 0:
+        del delivery
+        gc.collect()
+        os._exit(exists(name))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with ipc.ReliableQueue[Any](name):
+        assert exists(name)
+        del delivery  # its memory is another segment's
+        assert exists(name)
+
+
+def test_an_error_on_its_way_out_of_a_queue_is_not_hidden_by_what_is_lent() -> None:
+    def fail(q: ipc.ReliableQueue[Any]) -> None:
+        view = q.get().view()
+        view.__enter__()
+        raise KeyError
+
+    with ipc.ReliableQueue[Any](lease=None) as first:
+        first.put(b"x")
+        with pytest.raises(KeyError), first:
+            fail(first)
+        assert first.closed

@@ -341,3 +341,16 @@ def test_a_shutdown_by_another_handle_ends_the_feeder(
         eventually(no_feeder)
         with pytest.raises(ipc.ShutDown):
             writer.put("too late")
+
+
+def test_a_join_is_woken_by_a_close_although_the_feeder_still_has_messages(name: str) -> None:
+    writer: ipc.Queue[Any] = ipc.Queue(name=name, capacity=PAGE)
+    with ipc.Queue[Any].attach(name) as reader, ThreadPoolExecutor(1) as pool:
+        for number in range(1000):
+            writer.put(number)
+        joining = pool.submit(writer.join)
+        writer.close()
+        with pytest.raises(ipc.ClosedError):
+            joining.result(LONG)
+        assert [reader.get(timeout=LONG) for _ in range(1000)] == list(range(1000))
+        writer.join_thread()

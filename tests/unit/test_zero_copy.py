@@ -543,3 +543,26 @@ def test_an_end_that_is_forgotten_while_it_lends_is_collected_with_its_loan(side
         gc.collect()
     read(kept)
     del kept
+
+
+def test_a_claim_or_a_view_that_has_ended_does_not_keep_the_name(name: str) -> None:
+    tx, rx = ipc.channel(name)
+    claim, view = tx.claim(8), rx.view()
+    with tx, rx:
+        with claim as memory:
+            memory[:] = b"12345678"
+        with view as seen:
+            assert bytes(seen) == b"12345678"
+    assert not any(entry.name == name for entry in ipc.ls())
+
+
+def test_an_error_on_its_way_out_of_a_ring_is_not_hidden_by_what_is_lent() -> None:
+    def fail(ring: ipc.Ring) -> None:
+        claim = ring.writer().claim(8)
+        claim.__enter__()
+        raise KeyError
+
+    ring = ipc.Ring.create()
+    with pytest.raises(KeyError), ring:
+        fail(ring)
+    assert "closed" in repr(ring)
