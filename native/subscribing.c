@@ -161,12 +161,15 @@ static int is_published(struct ipcr_subscriber *s)
     return IPCR_END_OF_CHANNEL;
 }
 
-/* To where there are messages that are whole. */
-static int catch_up(struct ipcr_subscriber *s)
+/* To where there are messages that are whole.  Whoever was overtaken in the middle of a copy would be so again at the oldest
+ * message, which is the next to be overwritten: it goes on in the middle of what is kept. */
+static int catch_up(struct ipcr_subscriber *s, bool in_a_copy)
 {
     const uint64_t oldest = load_acquire64(&s->header->oldest);
     const uint64_t published = load_acquire64(&s->header->published); /* later: not below it */
-    const uint64_t to = s->on_lap == IPCR_LAP_TO_LATEST && published != oldest ? published - 1 : oldest;
+    const uint64_t to = s->on_lap == IPCR_LAP_TO_LATEST && published != oldest ? published - 1
+                        : in_a_copy                                            ? oldest + (published - oldest) / 2
+                                                                               : oldest;
     if ((int64_t)(published - oldest) < 0 || (int64_t)(to - s->next) < 0)
         return IPCR_CORRUPT;
     s->lost += to - s->next;
@@ -239,7 +242,7 @@ static int find(struct ipcr_subscriber *s, struct found *m)
         rc = still_there(s);
         if (rc == IPCR_AGAIN) {
             laps++;
-            rc = catch_up(s);
+            rc = catch_up(s, false);
         } else if (rc == IPCR_OK && !sound) {
             rc = IPCR_CORRUPT;
         } else if (rc == IPCR_OK && wanted) {
@@ -294,7 +297,7 @@ static int64_t try_recv(struct ipcr_subscriber *s, char *out, uint64_t room)
             return result_of(&m);
         }
         if (rc == IPCR_AGAIN)
-            rc = catch_up(s);
+            rc = catch_up(s, true);
         if (rc != IPCR_OK)
             return checked(s, rc);
     }

@@ -161,8 +161,9 @@ class Multicast(Generic[_T]):
             was evicted may have read some of what is kept.  With on_laggard="evict" the oldest message may already be
             further behind than max_lag allows.
           topics: only messages of these; None for all messages, with a topic or without.
-          on_lap: where a lossy subscriber goes on when it was overtaken: at the oldest message that is whole, or at the
-            newest.
+          on_lap: where a lossy subscriber goes on when it was overtaken: at the oldest message that is whole, or at
+            the newest.  (Overtaken while it copies, "oldest" goes on in the middle of what is kept, because the oldest
+            would be overwritten under its hands again.)
           observe: take no part in a lossless multicast: the publisher neither waits for it nor knows of it; it is
             told what it has lost, as if the multicast were lossy.  It reads through a mapping that it can't write to,
             and polls.

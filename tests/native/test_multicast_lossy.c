@@ -274,12 +274,45 @@ static void an_observer_could_not_write_if_it_wanted_to(void)
     ipcr_segment_release(s);
 }
 
+/* Its page is closed, so that the copy stops in it, and the publisher goes on for more than a lap. */
+static struct ipcr_publisher *overtaker;
+
+static void overtake(int signal_number)
+{
+    (void)signal_number;
+    CHECK(mprotect(overtaker->segment->data, DATA, PROT_READ | PROT_WRITE) == 0);
+    for (int i = 0; i < 6; i++)
+        CHECK(try_publish_of(overtaker, 3000) >= 0);
+}
+
+static void who_is_overtaken_in_a_copy_goes_on_in_the_middle_of_what_is_kept(void)
+{
+    struct ipcr_segment *s = multicast_of(4 * DATA, 8, &lossy, START);
+    struct ipcr_subscriber *r = subscriber_on(s, IPCR_START_LATEST);
+    struct sigaction before, now = { .sa_handler = overtake };
+    uint64_t length;
+    overtaker = publisher_on(s);
+    CHECK(try_publish_of(overtaker, 3000) >= 0 && try_publish_of(overtaker, 3000) >= 0);
+    CHECK(sigaction(SIGSEGV, &now, &before) == 0);
+    CHECK(mprotect(s->data, DATA, PROT_NONE) == 0);
+    CHECK_IS(try_receive_of(r, &length), START + 5); /* 3 to 7 are kept, and 3 is the next to be overwritten */
+    CHECK(sigaction(SIGSEGV, &before, NULL) == 0);
+    check_lost(r, 5, 5);
+    check_receives(r, START + 6, 2);
+    check_has_nothing(r);
+    ipcr_subscriber_free(r);
+    ipcr_publisher_free(overtaker);
+    ipcr_segment_release(s);
+}
+
 int main(void)
 {
     check_begin();
     run("who is lapped goes on with the oldest or the newest, and knows what it lost",
         who_is_lapped_goes_on_with_the_oldest_or_the_newest_and_knows_what_it_lost);
     run("laps add up", laps_add_up);
+    run("who is overtaken in a copy goes on in the middle of what is kept",
+        who_is_overtaken_in_a_copy_goes_on_in_the_middle_of_what_is_kept);
     run("what is being overwritten is lost, although nothing stands in its place yet",
         what_is_being_overwritten_is_lost_although_nothing_stands_in_its_place_yet);
     run("who is lapped where nothing is whole waits for the next",
