@@ -173,9 +173,14 @@ def test_a_link_to_a_segment_is_not_followed(orphan: Path, attach: Callable[[str
 
 # --- not for us ---------------------------------------------------------------------------------------------------
 
+FROM_OUTSIDE: list[Callable[[str], Any]] = [
+    *(ipc.Sender.attach, ipc.Receiver.attach, ipc.Ring.attach, ipc.stats),
+    *(ipc.Queue.attach, ipc.ReliableQueue.attach, ipc.Multicast.attach),
+]
+
 
 @pytest.mark.parametrize("mode", [0o644, 0o660, 0o604, 0o602, 0o610, 0o601, 0o777])
-@pytest.mark.parametrize("attach", [ipc.Sender.attach, ipc.Receiver.attach, ipc.stats])
+@pytest.mark.parametrize("attach", FROM_OUTSIDE)
 def test_a_segment_whose_mode_lets_others_in_is_not_trusted(
     orphan: Path, attach: Callable[[str], Any], mode: int
 ) -> None:
@@ -190,7 +195,7 @@ def test_a_segment_whose_mode_lets_others_in_is_not_trusted(
         assert rx.recv() == "unread"
 
 
-@pytest.mark.parametrize("attach", [ipc.Sender.attach, ipc.Receiver.attach, ipc.stats])
+@pytest.mark.parametrize("attach", FROM_OUTSIDE)
 def test_a_segment_of_another_user_is_not_trusted(orphan: Path, attach: Callable[[str], Any], root: None) -> None:
     os.chown(orphan, NOBODY, NOBODY)
     with pytest.raises(PermissionError, match="belongs to another user") as caught:

@@ -120,6 +120,9 @@ def test_a_ring_is_an_orphan_with_its_messages_too(name: str) -> None:
 CREATORS = {
     "channel": lambda name: ipc.channel(name, capacity=PAGE),
     "ring": lambda name: ipc.Ring.create(name, capacity=PAGE),
+    "queue": lambda name: ipc.Queue(name=name, capacity=PAGE),
+    "reliable queue": lambda name: ipc.ReliableQueue(name, capacity=PAGE),
+    "multicast": lambda name: ipc.Multicast(name, capacity=PAGE),
 }
 
 

@@ -439,3 +439,13 @@ def test_a_claim_or_a_view_that_has_ended_does_not_keep_the_name(name: str) -> N
         with view as seen:
             assert bytes(seen) == b"12345678"
     assert not any(entry.name == name for entry in ipc.ls())
+
+
+def test_what_an_attached_handle_accepts_is_its_own(name: str) -> None:
+    with ipc.Multicast[Any](name) as made, ipc.Multicast.attach(name, accept=["bytes"]) as attached:
+        publisher, anything, raw = made.publisher(), made.subscribe(), attached.subscribe()
+        publisher.publish_many([{"a": 1}, b"raw"])
+        assert [anything.recv(), anything.recv()] == [{"a": 1}, b"raw"]
+        with pytest.raises(ipc.RefusedEncodingError):
+            raw.recv()
+        assert raw.recv() == b"raw"
