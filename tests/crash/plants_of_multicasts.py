@@ -230,8 +230,8 @@ MORE_MULTICAST_PLANTS = (
         (
             Change(
                 "subscribing.c",
-                "published != oldest ? published - 1 : oldest",
-                "published != oldest ? published : oldest",
+                "published != oldest ? published - 1\n",
+                "published != oldest ? published\n",
             ),
         ),
         "hear-latest",
