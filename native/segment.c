@@ -289,7 +289,8 @@ static int create(const char *dir, const char *name, const struct ipcr_segment *
 int ipcr_segment_create(const char *dir, const char *name, uint32_t kind, uint64_t capacity, uint64_t start_position,
                         struct ipcr_segment **out)
 {
-    if (ipcr_is_queue(kind) || kind == IPCR_KIND_MULTICAST || capacity == 0 || capacity != ipcr_round_capacity(capacity) || (start_position & 7) != 0)
+    if (ipcr_is_queue(kind) || kind == IPCR_KIND_MULTICAST || capacity == 0 ||
+        capacity != ipcr_round_capacity(capacity) || (start_position & 7) != 0)
         return IPCR_FROM_ERRNO(EINVAL);
     const struct ipcr_segment wanted = { .kind = kind, .capacity = capacity, .start_position = start_position };
     return create(dir, name, &wanted, out);
@@ -299,8 +300,8 @@ int ipcr_segment_create_queue(const char *dir, const char *name, uint32_t kind, 
                               const struct ipcr_queue_options *options, uint64_t start_sequence,
                               struct ipcr_segment **out)
 {
-    if (!ipcr_is_queue(kind) || capacity == 0 || capacity != ipcr_round_capacity(capacity) || !ipcr_are_sound_for_queue(options) ||
-        lanes == 0 || lanes > IPCR_MOST_LANES)
+    if (!ipcr_is_queue(kind) || capacity == 0 || capacity != ipcr_round_capacity(capacity) ||
+        !ipcr_are_sound_for_queue(options) || lanes == 0 || lanes > IPCR_MOST_LANES)
         return IPCR_FROM_ERRNO(EINVAL);
     const struct ipcr_segment wanted = {
         .kind = kind, .capacity = capacity, .lanes = lanes, .options = *options, .start_position = start_sequence,

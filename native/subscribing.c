@@ -167,9 +167,11 @@ static int catch_up(struct ipcr_subscriber *s, bool in_a_copy)
 {
     const uint64_t oldest = load_acquire64(&s->header->oldest);
     const uint64_t published = load_acquire64(&s->header->published); /* later: not below it */
-    const uint64_t to = s->on_lap == IPCR_LAP_TO_LATEST && published != oldest ? published - 1
-                        : in_a_copy                                            ? oldest + (published - oldest) / 2
-                                                                               : oldest;
+    uint64_t to = oldest;
+    if (s->on_lap == IPCR_LAP_TO_LATEST && published != oldest)
+        to = published - 1;
+    else if (in_a_copy)
+        to += (published - oldest) / 2;
     if ((int64_t)(published - oldest) < 0 || (int64_t)(to - s->next) < 0)
         return IPCR_CORRUPT;
     s->lost += to - s->next;

@@ -29,6 +29,7 @@ class Feeder:
         self._queue = queue
         self._waiting: deque[Encoded] = deque()
         self._thread = threading.Thread(target=self._run, name=f"feeder of {queue}", daemon=True)
+        self.let_go = threading.Event()  # it has ended, or close() was called: Queue.join() waits no longer
         self.shutting = False  # shutdown() was called: behind the last message
         self.closing = False  # the same of close()
 
@@ -39,11 +40,8 @@ class Feeder:
     def start(self) -> None:
         self._thread.start()
 
-    def join(self, timeout: float | None = None) -> None:
-        self._thread.join(timeout)
-
-    def ended(self) -> bool:
-        return not self._thread.is_alive()
+    def join(self) -> None:
+        self._thread.join()
 
     def backlog(self) -> int:
         """Messages that wait here."""
@@ -94,3 +92,4 @@ class Feeder:
             queue._leave()
         queue._feeder = None  # last, or a put might slip in before the end
         queue._choose()
+        self.let_go.set()

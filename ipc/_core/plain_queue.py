@@ -47,7 +47,6 @@ _T = TypeVar("_T")
 
 _OK = lib.IPCR_OK
 _FULL = lib.IPCR_FULL
-_LOOK_SECONDS = 0.1  # how soon join() hears of a close() while the feeder works
 _PATIENCE_NS = 1_000_000  # how long a put may look for room before a thread takes over
 
 _PICKLED_RESULT: Final[int] = lib.IPCR_PICKLE  # what stands above the length of a plain pickle
@@ -499,8 +498,8 @@ class Queue(QueueHandle, Generic[_T]):
         Those who end without having called it are not noticed: as in multiprocessing, this waits for ever then.
         """
         feeder = self._feeder
-        while feeder is not None and not feeder.ended() and not self._closed_because:
-            feeder.join(_LOOK_SECONDS)
+        if feeder is not None:
+            feeder.let_go.wait()
         if self._closed_because:
             self._raise(lib.IPCR_CLOSED)
         while not lib.ipcr_queue_all_finished(self._handle):
@@ -543,6 +542,7 @@ class Queue(QueueHandle, Generic[_T]):
             self._choose()
             if self._feeder is not None:
                 self._feeder.closing = True
+                self._feeder.let_go.set()
                 return
         self._leave()
 

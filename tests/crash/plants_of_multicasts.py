@@ -230,8 +230,8 @@ MORE_MULTICAST_PLANTS = (
         (
             Change(
                 "subscribing.c",
-                "published != oldest ? published - 1\n",
-                "published != oldest ? published\n",
+                "        to = published - 1;\n",
+                "        to = published;\n",
             ),
         ),
         "hear-latest",

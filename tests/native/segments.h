@@ -3,8 +3,8 @@
  * "The other process" is a forked child.  A directory without O_TMPFILE, a full file system and a kill at an exact moment
  * need no preparation.
  */
-#ifndef IPCR_TEST_SEGMENTS_H
-#define IPCR_TEST_SEGMENTS_H
+#ifndef IPCR_TESTS_SEGMENTS_H
+#define IPCR_TESTS_SEGMENTS_H
 
 #include "check.h"
 #include "ends.h"

@@ -1,6 +1,6 @@
 /* sides.h - the ends of a channel without Python: open, take, send and receive until a deadline. */
-#ifndef IPCR_TEST_SIDES_H
-#define IPCR_TEST_SIDES_H
+#ifndef IPCR_TESTS_SIDES_H
+#define IPCR_TESTS_SIDES_H
 
 #include "batches.h"
 #include "check.h"

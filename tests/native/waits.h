@@ -5,8 +5,8 @@
  * PATIENCE_NS is a failure.  The same hook delays callers at the points where the handshake of
  * waiting.h could go wrong, counts sleeps, and can make membarrier fail.
  */
-#ifndef IPCR_TEST_WAITS_H
-#define IPCR_TEST_WAITS_H
+#ifndef IPCR_TESTS_WAITS_H
+#define IPCR_TESTS_WAITS_H
 
 #include "batches.h"
 #include "check.h"

@@ -23,13 +23,6 @@ Ends = tuple[ipc.Sender[Any], ipc.Receiver[Any]]
 
 
 @pytest.fixture
-def ends() -> Iterator[Ends]:
-    tx, rx = ipc.channel(capacity=PAGE, spin=0)
-    with tx, rx:
-        yield tx, rx
-
-
-@pytest.fixture
 def pool() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(1) as executor:
         yield executor
