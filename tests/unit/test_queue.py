@@ -14,6 +14,7 @@ import queue as standard
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.queues import JoinableQueue
 from typing import Any
 
 import pytest
@@ -59,7 +60,7 @@ def test_every_public_method_of_multiprocessing_s_queues_is_there(peer: str) -> 
     "method", ["put", "get", "put_nowait", "get_nowait", "qsize", "empty", "full", "close", "join"]
 )
 def test_parameters_stand_in_the_places_of_the_standard_library(method: str) -> None:
-    theirs = inspect.signature(getattr(multiprocessing.queues.JoinableQueue, method)).parameters
+    theirs = inspect.signature(getattr(JoinableQueue, method)).parameters
     ours = inspect.signature(getattr(ipc.Queue, method)).parameters
     assert list(ours)[: len(theirs)] == list(theirs)
     assert [ours[name].default for name in theirs] == [theirs[name].default for name in theirs]
