@@ -9,7 +9,7 @@
 #include "multicast.h"
 #include "queue.h"
 
-#define IPCR_FAST_CALLS_VERSION 3u
+#define IPCR_FAST_CALLS_VERSION 4u
 
 struct ipcr_fast_calls {
     uint32_t version; /* an accelerator left over from another build is refused */
@@ -25,6 +25,9 @@ struct ipcr_fast_calls {
     int64_t (*queue_put)(struct ipcr_queue *q, const char *message, uint64_t length, uint64_t info, uint64_t ttl_ns);
     int64_t (*queue_get)(struct ipcr_queue_inbox *inbox);
     int64_t (*queue_lease)(struct ipcr_queue_inbox *inbox, struct ipcr_lease *lease, uint64_t lease_ns);
+    int64_t (*queue_lease_many)(struct ipcr_queue *q, char *out, uint64_t room, struct ipcr_lease *leases,
+                                int64_t *results, uint64_t most);
+    uint64_t (*lease_end_many)(struct ipcr_queue *q, const struct ipcr_lease *leases, uint64_t count, uint64_t taken);
     bool (*queue_spin)(struct ipcr_queue *q);
     int (*lease_ack)(struct ipcr_queue *q, const struct ipcr_lease *lease);
     int (*lease_nack)(struct ipcr_queue *q, const struct ipcr_lease *lease, uint64_t delay_ns);

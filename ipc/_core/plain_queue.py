@@ -377,6 +377,10 @@ class Queue(QueueHandle, Generic[_T]):
         """The accelerator has taken something that it doesn't decode, into an inbox of its own."""
         return self._finish((ffi.cast("struct ipcr_queue_inbox *", address), None, self._handle), result)
 
+    def _decode_at(self, address: int, result: int) -> Any:
+        """The accelerator has leased something that it doesn't decode, and copied it."""
+        return self._decode(ffi.buffer(ffi.cast("char *", address), result & LENGTH), result)
+
     def get_nowait(self) -> _T:
         """`get(block=False)`."""
         return self.get(False)
@@ -572,4 +576,4 @@ def _left(deadline: int) -> float | None:
     return None if deadline == arguments.FOREVER_NS else max(0, deadline - time.monotonic_ns()) / 1e9
 
 
-accelerate(Queue, "put", "get")
+accelerate(Queue, "put", "get", "put_many", "get_many")

@@ -162,7 +162,7 @@ static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t nargs, Py
     if (!fast_is_simple(result))
         delivery = PyObject_CallMethod(self, name_texts[DELIVER_AT], "KKL", (unsigned long long)(uintptr_t)&inbox,
                                        (unsigned long long)(uintptr_t)&lease, (long long)result);
-    else if ((message = fast_decoded(&inbox, result)) != NULL)
+    else if ((message = fast_decoded(inbox.bytes, result)) != NULL)
         delivery = q->handle != NULL ? deliver(self, &lease, result, message)
                                      : fast_leave(fast_queue_names[GET], self, args, nargs, names); /* it is closed */
     if (delivery == NULL)

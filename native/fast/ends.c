@@ -9,11 +9,7 @@
 #include "fast.h"
 
 #include <stddef.h>
-#include <time.h>
 
-/* A thread that waits for the interpreter lock asks for it after 5 ms of waiting without a release, and only then does
- * a release hand it over: releasing more often than that would starve it. */
-enum { TURN_NS = 10000000 };
 enum { BATCH_BYTES = 4 * KEEP_LOCK, MOST_AT_ONCE = 1024 };
 
 /* The root of every end's class.  `handle` is owned by the Python part, which unbinds before it frees. */
@@ -80,25 +76,6 @@ static int add_batch(const struct end *end, PyObject *const *items, Py_ssize_t c
     return ours;
 }
 
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-/* As the Python method does: the error on its way says how many messages went before it. */
-static void say_sent(Py_ssize_t sent)
-{
-    PyObject *type, *value, *trace, *number = NULL;
-    PyErr_Fetch(&type, &value, &trace);
-    PyErr_NormalizeException(&type, &value, &trace);
-    if (value != NULL && (number = PyLong_FromSsize_t(sent)) != NULL)
-        PyObject_SetAttrString(value, "sent", number);
-    Py_XDECREF(number);
-    PyErr_Restore(type, value, trace); /* in place of what the two calls may have raised */
-}
-
 /* A list or a tuple is sent from where it stands, with a look after signals and other threads between batches; the
  * rest, from the first message that is not one of ours, is the Python method's.  A list may change in between. */
 static PyObject *send_many(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
@@ -107,7 +84,7 @@ static PyObject *send_many(PyObject *self, PyObject *const *args, Py_ssize_t nar
     if (nargs != 1 || names != NULL || end->handle == NULL || !(PyList_CheckExact(args[0]) || PyTuple_CheckExact(args[0])))
         return leave_it(SEND_MANY, self, args, nargs, names);
     Py_ssize_t done = 0;
-    int64_t since = now_ns();
+    struct fast_turn turn = fast_first_turn();
     for (;;) {
         const Py_ssize_t left = PySequence_Fast_GET_SIZE(args[0]) - done;
         if (left <= 0)
@@ -119,13 +96,8 @@ static PyObject *send_many(PyObject *self, PyObject *const *args, Py_ssize_t nar
             break;
         if (added == left)
             continue;
-        if (now_ns() - since >= TURN_NS) {
-            Py_BEGIN_ALLOW_THREADS
-            Py_END_ALLOW_THREADS
-            since = now_ns();
-        }
-        if (PyErr_CheckSignals() != 0) {
-            say_sent(done);
+        if (fast_take_turns(&turn) != 0) {
+            fast_say_how_many("sent", done);
             return NULL;
         }
     }

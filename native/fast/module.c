@@ -1,6 +1,8 @@
 /* module.c - the accelerator as a module, and what its rooms share; see fast.h. */
 #include "fast.h"
 
+#include <time.h>
+
 const struct ipcr_fast_calls *fast_core;
 
 static PyObject *timeout_name; /* interned */
@@ -45,6 +47,42 @@ int fast_only_a_timeout(PyObject *const *args, Py_ssize_t nargs, PyObject *names
            is_timeout(args[count]);
 }
 
+/* --- many objects --------------------------------------------------------------------------------------------- */
+
+/* A thread that waits for the interpreter lock asks for it after 5 ms of waiting without a release, and only then does
+ * a release hand it over: releasing more often than that would starve it. */
+enum { TURN_NS = 10000000 };
+
+static int64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+struct fast_turn fast_first_turn(void) { return (struct fast_turn){ .since_ns = now_ns() }; }
+
+int fast_take_turns(struct fast_turn *turn)
+{
+    if (now_ns() - turn->since_ns >= TURN_NS) {
+        Py_BEGIN_ALLOW_THREADS
+        Py_END_ALLOW_THREADS
+        turn->since_ns = now_ns();
+    }
+    return PyErr_CheckSignals();
+}
+
+void fast_say_how_many(const char *attribute, Py_ssize_t count)
+{
+    PyObject *type, *value, *trace, *number = NULL;
+    PyErr_Fetch(&type, &value, &trace);
+    PyErr_NormalizeException(&type, &value, &trace);
+    if (value != NULL && (number = PyLong_FromSsize_t(count)) != NULL)
+        PyObject_SetAttrString(value, attribute, number);
+    Py_XDECREF(number);
+    PyErr_Restore(type, value, trace); /* in place of what the two calls may have raised */
+}
+
 /* --- the module ----------------------------------------------------------------------------------------------- */
 
 static PyObject *make_method(PyTypeObject *type, const struct fast_method *from, const char *doc)
@@ -73,6 +111,7 @@ static PyObject *method(PyObject *module, PyObject *args)
     } all[] = {
         { fast_end_type, fast_end_methods },
         { fast_queue_type, fast_queue_methods },
+        { fast_queue_type, fast_queue_batch_methods },
         { fast_queue_type, fast_reliable_methods },
         { fast_delivery_type, fast_delivery_methods },
         { fast_seat_type, fast_seat_methods },

@@ -8,7 +8,7 @@
 #include "queues.h"
 
 static const char *const name_texts[NAMES_OF_QUEUES] = {
-    "_put_over_cffi", "_put_ready", "_get_over_cffi", "_get_waiting", "_finish_at",
+    "_put_over_cffi", "_put_ready", "_put_many_over_cffi", "_get_over_cffi", "_get_waiting", "_get_many_over_cffi", "_finish_at",
 };
 PyObject *fast_queue_names[NAMES_OF_QUEUES];
 
@@ -119,8 +119,7 @@ static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t nargs, Py
 
 /* --- getting -------------------------------------------------------------------------------------------------- */
 
-/* Spin for a message without the interpreter lock; whether there may be one, for a handle that is still open. */
-static int spin(const struct fast_queue *q, struct ipcr_queue *handle)
+int fast_spin(const struct fast_queue *q, struct ipcr_queue *handle)
 {
     PyObject *owner = Py_NewRef(q->owner);
     bool came;
@@ -140,10 +139,9 @@ int fast_is_simple(int64_t result)
 
 PyObject *fast_loads(PyObject *data) { return PyObject_Vectorcall(loads, &data, 1, NULL); }
 
-PyObject *fast_decoded(const struct ipcr_queue_inbox *inbox, int64_t result)
+PyObject *fast_decoded(const char *bytes, int64_t result)
 {
-    const int64_t length = result & ((INT64_C(1) << IPCR_RESULT_ENCODING_SHIFT) - 1);
-    PyObject *data = PyBytes_FromStringAndSize(inbox->bytes, (Py_ssize_t)length);
+    PyObject *data = PyBytes_FromStringAndSize(bytes, (Py_ssize_t)fast_length(result));
     if (data == NULL || result >> IPCR_RESULT_ENCODING_SHIFT == IPCR_BYTES)
         return data;
     PyObject *message = fast_loads(data);
@@ -171,10 +169,10 @@ static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t nargs, Py
         return fast_leave(fast_queue_names[GET], self, args, nargs, names);
     inbox.queue = q->handle;
     int64_t result = fast_core->queue_get(&inbox);
-    if (result == IPCR_EMPTY && nargs == 0 && names == NULL && spin(q, inbox.queue))
+    if (result == IPCR_EMPTY && nargs == 0 && names == NULL && fast_spin(q, inbox.queue))
         result = fast_core->queue_get(&inbox);
     if (fast_is_simple(result))
-        return fast_decoded(&inbox, result);
+        return fast_decoded(inbox.bytes, result);
     if (result >= 0)
         return finish(self, &inbox, result);
     return fast_leave(fast_queue_names[result == IPCR_EMPTY ? GET_WAITING : GET], self, args, nargs, names);
@@ -204,6 +202,7 @@ static void queue_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     Py_CLEAR(((struct fast_queue *)self)->owner);
+    PyMem_RawFree(((struct fast_queue *)self)->scratch);
     type->tp_free(self);
     Py_DECREF(type);
 }

@@ -11,9 +11,10 @@ struct fast_queue {
     struct ipcr_queue *handle; /* NULL: nothing is fast */
     uint64_t lease_ns;
     int puts, gets, acks; /* which of these are */
+    struct fast_scratch *scratch; /* of get_many, kept for the next one; NULL: none, or in use */
 };
 
-enum fast_queue_name { PUT, PUT_READY, GET, GET_WAITING, FINISH_AT, NAMES_OF_QUEUES };
+enum fast_queue_name { PUT, PUT_READY, PUT_MANY, GET, GET_WAITING, GET_MANY, FINISH_AT, NAMES_OF_QUEUES };
 extern PyObject *fast_queue_names[NAMES_OF_QUEUES]; /* interned */
 
 /* The bytes that go for an object, and what goes along with them; NULL without an error if it is none of ours.  When
@@ -24,9 +25,12 @@ int64_t fast_put_now(const struct fast_queue *q, PyObject *data, uint64_t info);
 /* It is encoded already: name(encoding, data, *rest), in Python.  Takes the reference. */
 PyObject *fast_encoded_to(PyObject *name, PyObject *self, uint64_t info, PyObject *data, PyObject *const *rest,
                           Py_ssize_t count, PyObject *names);
-/* Is the message one of ours: raw bytes, or a plain pickle, that stand in the inbox? */
+/* Spin for a message without the interpreter lock; whether there may be one, for a handle that is still open. */
+int fast_spin(const struct fast_queue *q, struct ipcr_queue *handle);
+static inline int64_t fast_length(int64_t result) { return result & ((INT64_C(1) << IPCR_RESULT_ENCODING_SHIFT) - 1); }
+/* Is the message one of ours: raw bytes, or a plain pickle, that stand in our memory? */
 int fast_is_simple(int64_t result);
 PyObject *fast_loads(PyObject *data); /* unpickled */
-PyObject *fast_decoded(const struct ipcr_queue_inbox *inbox, int64_t result);
+PyObject *fast_decoded(const char *bytes, int64_t result);
 
 #endif

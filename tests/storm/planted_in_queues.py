@@ -57,7 +57,7 @@ MISTAKES_IN_QUEUES: Final[dict[str, Mistake]] = {
         "                    return\n",
         "                threading.Timer(0.001, self._put_slowly, (encode(obj), True, None)).start()\n"
         "                return\n",
-        also=('accelerate(Queue, "put", "get")', 'accelerate(Queue, "get")'),
+        also=('accelerate(Queue, "put", "get", "put_many", "get_many")', 'accelerate(Queue, "get", "get_many")'),
     ),
     "a batch says one more than it has put": Mistake(
         "ipc/_core/plain_queue.py",

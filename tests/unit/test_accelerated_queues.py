@@ -25,7 +25,8 @@ accelerated = pytest.mark.skipif(fast is None, reason="the accelerator is not in
 
 LONG = 30.0
 METHODS: list[tuple[type, str]] = [
-    (ipc.Queue, "put"), (ipc.Queue, "get"), (ipc.ReliableQueue, "put"), (ipc.ReliableQueue, "get"), (Delivery, "ack"),
+    (ipc.Queue, "put"), (ipc.Queue, "get"), (ipc.Queue, "put_many"), (ipc.Queue, "get_many"),
+    (ipc.ReliableQueue, "put"), (ipc.ReliableQueue, "get"), (Delivery, "ack"),
 ]  # fmt: skip
 
 Python = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -236,6 +237,38 @@ r.put([Unpicklable()])
 [r.put(bytes(1000), 0) for _ in range(9)]
 [r.put(bytes(1000), timeout=0.01) for _ in range(9)]
 [r.put("x" * 1000, timeout=0) for _ in range(9)]
+q.put_many([1, b"x", "text"])
+(q.put_many((1, b"x")), q.get_many(), q.put_many([]), q.put_many(()), q.put_many([3], True, 1), q.get_many())
+(q.put_many([np.arange(3), bytearray(b"x"), ("y",)]), q.get_many())
+(q.put_many([b"x" * 20000, np.arange(5000.)]), q.get_many(1), q.get_many(1, 0), q.get_many(1, 0))
+(q.put_many([1, 2, 3]), q.get_many(2), q.get_many(max=2), q.get_many(2, 0.01))
+(q.put_many([b"x", "y", b"z"]), q.get_many(max=1), q.get_many(1, timeout=1), q.get_many(timeout=0))
+q.put_many([1, 2, Unpicklable(), 3])
+q.put_many([1, lambda: None])
+q.put_many([1, 2, bytes(1 << 20)])
+(q.put_many([1, Undecodable(), 3]), q.get_many(), attempt(q.get_many), q.get_many())
+q.put_many(range(4), False)
+q.put_many([1, 2, 3, 4], timeout=0)
+q.put_many([1], "yes")
+q.put_many(7)
+q.put_many()
+q.put_many([1], nothing=1)
+q.put_many([1], 1, 2, 3)
+q.get_many(0)
+q.get_many(-1)
+q.get_many("1")
+q.get_many(1.5)
+q.get_many(True, 0)
+q.get_many(10**30, 0)
+q.get_many(5, timeout=0)
+q.get_many(5, nan)
+q.get_many(1, 2, 3)
+q.get_many(timeout=-1)
+(q.close(), q.put_many([1]))
+(q.close(), q.put_many([]))
+(q.close(), q.get_many())
+(q.shutdown(), q.put_many([1]))
+(q.put_many([1, 2]), q.shutdown(), q.get_many(), q.get_many())
 q.put(1, True, nan)
 q.put(1, True, "1")
 q.put(1, 0, nan)
