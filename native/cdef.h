@@ -285,6 +285,8 @@ struct ipcr_lane_stats {
     uint64_t bytes_left;
     uint64_t blocking_id;
     uint64_t blocking_ns;
+    uint64_t parked_ns;
+    uint64_t high_water;
     uint32_t blocking_pid;
     uint32_t producer_pid;
     uint32_t used;
@@ -409,6 +411,7 @@ struct ipcr_multicast_stats {
     uint64_t bytes;
     uint64_t parked_ns;
     uint64_t evicted;
+    uint64_t high_water;
     uint32_t publisher_pid;
     uint32_t publisher_state;
     uint32_t publisher_alive;

@@ -77,6 +77,7 @@ int ipcr_subscriber_join(struct ipcr_subscriber *s, const struct ipcr_subscripti
         return rc;
     raise_high(&s->header->subscribers_high, s->number + 1);
     store_relaxed32(&s->cursor->pid, ipcr_os_pid());
+    s->high_water = load_relaxed64(&s->cursor->high_water); /* of whoever had the number before, too */
     store_relaxed64(&s->cursor->received, 0);
     store_relaxed64(&s->cursor->lost, 0);
     for (;;) {

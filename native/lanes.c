@@ -168,6 +168,8 @@ static int go_on(struct ipcr_producer *p, struct ipcr_segment *s)
     p->dead = load_relaxed64(&l->words->mark[mark].dead);
     p->bytes = load_relaxed64(&l->words->mark[mark].bytes);
     p->first = p->next;
+    p->taken = p->freed;
+    p->high_water = load_relaxed64(&l->words->high_water);
     p->remembered = 0;
     p->capacity = s->capacity;
     p->position = 0;
@@ -320,6 +322,22 @@ int ipcr_producer_room(struct ipcr_producer *p, uint64_t length)
     return fits(p, length) ? IPCR_OK : IPCR_FULL;
 }
 
+/* Perhaps more messages wait than ever before: how many do?  The consumers' hint lags behind by what they took last, and may
+ * be garbage. */
+static void note_backlog(struct ipcr_producer *p)
+{
+    const uint64_t hint = load_relaxed64(&p->lane->words->take);
+    if (hint - p->taken <= p->next - p->taken)
+        p->taken = hint;
+    while (p->taken != p->next &&
+           ipcr_phase_of(load_relaxed64(&ipcr_slot_at(p->lane, p->taken)->state)) != IPCR_READY)
+        p->taken++;
+    if (p->next - p->taken <= p->high_water)
+        return;
+    p->high_water = p->next - p->taken;
+    store_relaxed64(&p->lane->words->high_water, p->high_water);
+}
+
 uint64_t ipcr_producer_publish(struct ipcr_producer *p, uint64_t length, uint64_t info, uint64_t stamp,
                                uint64_t expires, uint32_t source)
 {
@@ -337,6 +355,8 @@ uint64_t ipcr_producer_publish(struct ipcr_producer *p, uint64_t length, uint64_
     p->next++;
     p->position += ipcr_padded(length);
     store_release64(&p->lane->words->head, p->next); /* whoever counts up to there sees what it counts */
+    if (p->next - p->taken > p->high_water)
+        note_backlog(p);
     return sequence;
 }
 

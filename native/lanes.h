@@ -76,6 +76,8 @@ struct ipcr_producer {
     uint64_t freed;     /* as published */
     uint64_t position;  /* where the next payload goes */
     uint64_t free_upto; /* payload room ends `capacity` behind this */
+    uint64_t taken;      /* messages below it don't wait any more, for all that was seen; for the statistics */
+    uint64_t high_water; /* as published */
     uint64_t deliveries, redeliveries, dead, bytes; /* of what was freed */
     uint64_t remembered; /* of the dead: the last so many, if it's more than there is room for */
     uint64_t dead_sequences[IPCR_REMEMBERED_DEAD];

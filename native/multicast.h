@@ -133,6 +133,7 @@ struct ipcr_subscriber {
     uint64_t lost;     /* in all */
     uint64_t lost_before; /* when the message before was handed out */
     uint64_t received;
+    uint64_t high_water; /* as published */
     uint64_t batch_next, batch_lost, batch_lost_before, batch_received; /* what they were before a batch that is not settled */
     uint64_t batch_end; /* `next` behind it */
     uint64_t last_sequence, last_lost; /* of the message received last, as is the next */

@@ -46,7 +46,8 @@ struct ipcr_cursor {
     ipcr_word64 next;     /* the message that is to be read next; those below it are the publisher's */
     ipcr_word64 received; /* statistics, as is the next one */
     ipcr_word64 lost;
-    uint8_t pad[IPCR_LINE - 32];
+    ipcr_word64 high_water; /* most messages that any subscriber of this number was behind, as it noticed */
+    uint8_t pad[IPCR_LINE - 40];
 };
 _Static_assert(sizeof(struct ipcr_cursor) == IPCR_LINE, "format 1");
 

@@ -33,7 +33,10 @@ static int fill_subscribers(struct ipcr_multicast_header *h, const struct ipcr_s
     for (uint32_t i = 0; i < high && i < IPCR_MOST_SUBSCRIBERS && out->subscribers < most; i++) {
         const struct ipcr_cursor *c = &h->cursor[i];
         const uint32_t state = load_acquire32(&c->state) & IPCR_CURSOR_MASK;
+        const uint64_t high_water = load_relaxed64(&c->high_water);
         bool held;
+        if (high_water > out->high_water) /* also of one that has left */
+            out->high_water = high_water;
         if (state == IPCR_CURSOR_FREE)
             continue;
         const int rc = ipcr_probe(s->fd, s->id, IPCR_LOCK_SUBSCRIBER(i), &held);

@@ -29,6 +29,7 @@ struct ipcr_multicast_stats {
     uint64_t bytes;     /* of payload, published */
     uint64_t parked_ns; /* the publishers' */
     uint64_t evicted;   /* subscribers, for being too far behind */
+    uint64_t high_water; /* most messages that a subscriber was behind, as it noticed */
     uint32_t publisher_pid;
     uint32_t publisher_state; /* enum ipcr_end_state */
     uint32_t publisher_alive;

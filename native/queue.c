@@ -133,6 +133,7 @@ struct ipcr_queue *ipcr_queue_after_fork_in_child(struct ipcr_queue *q)
     q->lanes_taken = 0;
     q->enough_lanes = false;
     q->room_waiters = q->outcome_waiters = 0;
+    q->parked_ns = 0;
     q->registered = false;
     q->hold.page = NULL;
     store_relaxed32(&q->generation, ipcr_fork_generation);

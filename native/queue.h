@@ -37,6 +37,7 @@ struct ipcr_queue {
     bool enough_lanes; /* no more can be had, or are wanted */
     uint32_t turn; /* the lane that the next message goes to */
     uint32_t room_waiters, outcome_waiters; /* threads at the lanes' gates */
+    uint64_t parked_ns; /* slept, waiting for room, and not noted yet */
     ipcr_word32 put_woken; /* a thread was woken for room, and has not looked after the others yet */
 
     bool registered;

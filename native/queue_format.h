@@ -79,7 +79,10 @@ struct ipcr_lane_words {
     ipcr_word32 outcome_parked;/* gate: threads that wait for a receipt */
     ipcr_word64 room_at;       /* the message whose end they wait for */
     ipcr_word64 outcome_at;    /* the same; IPCR_ANY_OUTCOME for several */
-    uint8_t pad2[IPCR_LINE - 32];
+    /* Statistics.  Writer: the lane's producer. */
+    ipcr_word64 parked_ns;     /* time that producers have slept, waiting for room */
+    ipcr_word64 high_water;    /* most messages that waited in the lane, as its producers noticed */
+    uint8_t pad2[IPCR_LINE - 48];
 };
 _Static_assert(sizeof(struct ipcr_lane_words) == 3 * IPCR_LINE, "format 1");
 #define IPCR_ANY_OUTCOME UINT64_MAX

@@ -137,6 +137,8 @@ static int fill(const struct ipcr_segment *s, struct ipcr_queue_stats *out, stru
         if (lanes[i].used == 0 || load_acquire32(&s->lane[i].mapped) == 0)
             continue;
         lanes[i].producer_pid = load_relaxed32(&s->lane[i].words->producer_pid);
+        lanes[i].parked_ns = load_relaxed64(&s->lane[i].words->parked_ns);
+        lanes[i].high_water = load_relaxed64(&s->lane[i].words->high_water);
         rc = ipcr_probe(s->fd, s->id, IPCR_LOCK_LANE(i), &held);
         lanes[i].alive = rc == IPCR_OK && held;
         if (rc == IPCR_OK)

@@ -178,9 +178,8 @@ static bool is_decided(const void *what)
 /* Until a message of our lane is done with, one slice at most.  All who wait at a lane's gate are threads of this process:
  * while there is only one, it is woken by the end of just that message, otherwise all are by the end of any. */
 static int wait_for_end(struct ipcr_queue *q, ipcr_word32 *parked, ipcr_word64 *which, uint32_t *waiters,
-                        ipcr_ready *ready, struct wish *wish, uint64_t deadline_ns)
+                        ipcr_ready *ready, struct wish *wish, uint64_t deadline_ns, bool *slept)
 {
-    bool slept = false;
     const uint64_t until = slice_end(ipcr_os_now_ns(), deadline_ns);
     pthread_mutex_lock(&q->producing);
     int rc = ipcr_queue_ready(q); /* a closed handle's lane, and the word, are another producer's */
@@ -189,27 +188,39 @@ static int wait_for_end(struct ipcr_queue *q, ipcr_word32 *parked, ipcr_word64 *
     pthread_mutex_unlock(&q->producing);
     if (rc != IPCR_OK)
         return rc;
-    rc = ipcr_gate_wait(parked, ready, wish, until, &slept); /* its fence also stands behind `which` */
+    rc = ipcr_gate_wait(parked, ready, wish, until, slept); /* its fence also stands behind `which` */
     pthread_mutex_lock(&q->producing);
     --*waiters;
     pthread_mutex_unlock(&q->producing);
-    if (rc == IPCR_OK && slept && ipcr_os_now_ns() >= until)
+    if (rc == IPCR_OK && *slept && ipcr_os_now_ns() >= until)
         rc = look_after_others(q);
     return rc;
 }
 
-static int wait_for_fewer(struct ipcr_queue *q, struct wish *wish, uint64_t deadline_ns)
+static int wait_for_fewer(struct ipcr_queue *q, struct wish *wish, uint64_t deadline_ns, bool *slept)
 {
-    bool slept = false;
     const uint64_t until = slice_end(ipcr_os_now_ns(), deadline_ns);
-    int rc = ipcr_gate_wait(&q->header->room_parked, there_is_room, wish, until, &slept);
-    if (slept)
+    int rc = ipcr_gate_wait(&q->header->room_parked, there_is_room, wish, until, slept);
+    if (*slept)
         store_relaxed32(&q->put_woken, 1);
     if (rc == IPCR_AGAIN) /* a signal: as when waiting for a message */
         ipcr_queue_pass_room_on(q);
-    if (rc == IPCR_OK && slept && ipcr_os_now_ns() >= until)
+    if (rc == IPCR_OK && *slept && ipcr_os_now_ns() >= until)
         rc = look_after_others(q);
     return rc;
+}
+
+/* Kept until there is a lane to write it to: a queue may be full before our first message. */
+static void note_sleep(struct ipcr_queue *q, uint64_t slept_ns)
+{
+    pthread_mutex_lock(&q->producing);
+    q->parked_ns += slept_ns;
+    if (q->lanes_taken > 0) {
+        ipcr_word64 *noted = &q->own[q->turn].lane->words->parked_ns;
+        store_relaxed64(noted, load_relaxed64(noted) + q->parked_ns);
+        q->parked_ns = 0;
+    }
+    pthread_mutex_unlock(&q->producing);
 }
 
 int ipcr_queue_wait_for_room(struct ipcr_queue *q, uint64_t length, uint64_t deadline_ns)
@@ -217,7 +228,7 @@ int ipcr_queue_wait_for_room(struct ipcr_queue *q, uint64_t length, uint64_t dea
     struct wish wish = { .q = q };
     struct ipcr_lane_words *words = NULL;
     pthread_mutex_lock(&q->producing);
-    const int rc = ipcr_queue_ready(q);
+    int rc = ipcr_queue_ready(q);
     const bool crowded = q->segment->options.maxsize != 0 && ipcr_queue_is_full(q);
     if (rc == IPCR_OK && !crowded && q->lanes_taken > 0) {
         const struct ipcr_producer *p = &q->own[q->turn];
@@ -232,9 +243,14 @@ int ipcr_queue_wait_for_room(struct ipcr_queue *q, uint64_t length, uint64_t dea
         return rc;
     if (spin_for(&q->producing, &q->put_spin, crowded ? there_is_room : is_done, &wish))
         return IPCR_OK;
-    return crowded ? wait_for_fewer(q, &wish, deadline_ns)
-                   : wait_for_end(q, &words->room_parked, &words->room_at, &q->room_waiters, is_done, &wish,
-                                  deadline_ns);
+    bool slept = false;
+    const uint64_t since = ipcr_os_now_ns();
+    rc = crowded ? wait_for_fewer(q, &wish, deadline_ns, &slept)
+                 : wait_for_end(q, &words->room_parked, &words->room_at, &q->room_waiters, is_done, &wish, deadline_ns,
+                                &slept);
+    if (slept)
+        note_sleep(q, ipcr_os_now_ns() - since);
+    return rc;
 }
 
 /* --- receipts ------------------------------------------------------------------------------------------------------ */
@@ -274,6 +290,7 @@ int ipcr_queue_wait_for_outcome(struct ipcr_queue *q, uint64_t id, uint64_t dead
     if (rc < 0 || (rc != IPCR_READY && rc != IPCR_LEASED))
         return rc < 0 ? rc : IPCR_OK;
     wish.lane = lane;
+    bool slept = false;
     return wait_for_end(q, &lane->words->outcome_parked, &lane->words->outcome_at, &q->outcome_waiters, is_decided,
-                        &wish, deadline_ns);
+                        &wish, deadline_ns, &slept);
 }

@@ -140,6 +140,16 @@ static void copy(const struct ipcr_subscriber *s, char *out, uint64_t position, 
     racy_copy(out + first, s->data, length - first);
 }
 
+/* Statistics: further behind than ever? */
+static void note_backlog(struct ipcr_subscriber *s)
+{
+    const uint64_t behind = s->cached_published - s->next;
+    if (s->cursor == NULL || behind <= s->high_water)
+        return;
+    s->high_water = behind;
+    store_relaxed64(&s->cursor->high_water, behind);
+}
+
 /* Has it come so far?  IPCR_OK, IPCR_EMPTY, IPCR_END_OF_CHANNEL, IPCR_LAGGED_OUT or IPCR_CORRUPT. */
 static int is_published(struct ipcr_subscriber *s)
 {
@@ -149,9 +159,10 @@ static int is_published(struct ipcr_subscriber *s)
         const uint64_t published = load_acquire64(&s->header->published); /* B */
         if (published != s->next) {
             s->cached_published = published;
-            return (int64_t)(published - s->next) > 0 && (s->lossy || s->evictable || published - s->next <= s->mask + 1)
-                       ? IPCR_OK
-                       : IPCR_CORRUPT;
+            if ((int64_t)(published - s->next) <= 0 || (!s->lossy && !s->evictable && published - s->next > s->mask + 1))
+                return IPCR_CORRUPT;
+            note_backlog(s);
+            return IPCR_OK;
         }
         if (s->evictable && load_acquire32(&s->cursor->state) != s->state)
             return IPCR_LAGGED_OUT;

@@ -56,6 +56,8 @@ class MulticastStats(NamedTuple):
     """Payload bytes published."""
     blocked_seconds: float
     """Time that publishers have slept, waiting for the slowest subscriber."""
+    high_water: int
+    """Most messages that any subscriber was behind, as it noticed when it looked.  (Observers write nothing.)"""
     evicted: int
     """Subscribers that were evicted because they were too far behind, by a publisher that waits for nobody."""
     participants: tuple[Participant, ...]
@@ -102,6 +104,7 @@ def _record(raw: Any, subscribers: Any, name: str | None) -> MulticastStats:
         oldest=raw.oldest,
         bytes=raw.bytes,
         blocked_seconds=raw.parked_ns / 1e9,
+        high_water=raw.high_water,
         evicted=raw.evicted,
         participants=(
             publisher,

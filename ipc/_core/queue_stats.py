@@ -50,6 +50,10 @@ class LaneStats(NamedTuple):
     """Its holder; 0 when it is kept."""
     blocking_seconds: float
     """How long ago it was put."""
+    blocked_seconds: float
+    """Time that its producers have slept, waiting for room."""
+    high_water: int
+    """Most messages that waited in it, as its producers noticed when they put."""
 
 
 class QueueStats(NamedTuple):
@@ -74,6 +78,10 @@ class QueueStats(NamedTuple):
     """Payload bytes put."""
     bytes_received: int
     """Payload bytes of messages that are done with."""
+    blocked_seconds: float
+    """Time that producers have slept, waiting for room; of threads, and processes, together."""
+    high_water: int
+    """Most messages that waited in one of the lanes."""
     participants: tuple[Participant, ...]
     """The producers, one for each lane that was ever used, then the consumers that have registered (the first 64)."""
     lanes: tuple[LaneStats, ...]
@@ -111,6 +119,8 @@ def _record(raw: Any, each: Any, name: str | None) -> QueueStats:
             blocking_id=lane.blocking_id,
             blocking_pid=lane.blocking_pid,
             blocking_seconds=lane.blocking_ns / 1e9,
+            blocked_seconds=lane.parked_ns / 1e9,
+            high_water=lane.high_water,
         )
         for i, lane in enumerate(each[0 : raw.lanes])
         if lane.used
@@ -135,6 +145,8 @@ def _record(raw: Any, each: Any, name: str | None) -> QueueStats:
         kept=total("kept"),
         bytes=total("bytes"),
         bytes_received=total("bytes_received"),
+        blocked_seconds=sum(lane.blocked_seconds for lane in lanes),
+        high_water=max((lane.high_water for lane in lanes), default=0),
         participants=(
             *(_participant("producer", lane.producer_pid, lane.alive) for lane in lanes),
             *(_participant("consumer", one.pid, bool(one.alive)) for one in raw.holders[0 : raw.holders_count]),

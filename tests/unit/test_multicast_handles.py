@@ -375,6 +375,31 @@ def test_the_numbers_of_a_multicast(name: str) -> None:
         assert multicast.stats().depth == 0
 
 
+@pytest.mark.parametrize("policy", ["lossless", "lossy"])
+def test_the_numbers_tell_how_far_behind_a_subscriber_has_been(policy: Any) -> None:
+    with ipc.Multicast[Any](policy=policy) as multicast:
+        publisher, subscriber, observer = (
+            multicast.publisher(),
+            multicast.subscribe(),
+            multicast.subscribe(observe=True),
+        )
+        assert multicast.stats().high_water == 0
+        for messages in (2, 5, 3):
+            publisher.publish_many(range(messages))
+            assert subscriber.recv_many() == list(range(messages))
+        assert multicast.stats().high_water == 5
+        assert len(observer.recv_many()) == 10  # which nobody sees
+        subscriber.close()
+        assert multicast.stats().high_water == 5
+        with multicast.subscribe("oldest") as again:
+            again.recv()
+            assert multicast.stats().high_water == 10
+        with multicast.subscribe() as last:
+            publisher.publish("one")
+            last.recv()
+            assert multicast.stats().high_water == 10
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import ipc
+from ipc._core.queues import Empty, Full
 
 LONG = 30.0
 PAGE = 4096
@@ -48,6 +49,82 @@ def test_the_stats_of_a_queue_count_what_happens(name: str) -> None:
         assert q.stats().state == "draining"
         q.shutdown(immediate=True)
         assert (q.stats().state, q.stats().dead_lettered) == ("shut down", 2)
+
+
+def test_the_stats_of_a_queue_tell_the_most_that_waited_in_a_lane(name: str) -> None:
+    with ipc.Queue[Any](name=name) as q, ipc.Queue.attach(name) as other:
+        assert q.stats().high_water == 0
+        for _ in range(3):  # what waited before is not counted twice
+            q.put_many([1, 2])
+            q.put(3)
+            q.get_many()
+        assert q.stats().high_water == 3
+        other.put_many(range(7))
+        q.put(4)
+        stats = q.stats()
+        assert [lane.high_water for lane in stats.lanes] == [3, 7]
+        assert stats.high_water == 7
+        while not q.empty():
+            q.get()
+        assert q.stats().high_water == 7
+
+
+def test_the_most_that_waited_in_a_lane_is_remembered_by_its_next_producer(name: str) -> None:
+    with ipc.Queue[Any](name=name, lanes=1) as q:
+        with ipc.Queue.attach(name) as first:
+            first.put_many(range(5))
+        for _ in range(5):
+            q.get()
+        q.put("of another")
+        assert q.stats().high_water == 5
+        q.get()
+
+
+@pytest.mark.parametrize("limit", ["maxsize", "capacity"])
+def test_the_stats_of_a_queue_tell_how_long_producers_have_slept(limit: str) -> None:
+    with ipc.Queue[Any](*([2] if limit == "maxsize" else [10_000]), capacity=PAGE, spin=0) as q:
+        fills = [b"x", b"x"] if limit == "maxsize" else [bytes(PAGE)]
+        for message in fills:
+            q.put(message)
+        with pytest.raises(Full):
+            q.put(b"one more", False)
+        assert q.stats().blocked_seconds == 0
+        with pytest.raises(Full):
+            q.put(b"one more", timeout=0.03)
+        first = q.stats().blocked_seconds
+        assert first > 0.02
+        with pytest.raises(Full):
+            q.put_many([b"one more"], timeout=0.03)
+        stats = q.stats()
+        assert stats.blocked_seconds > first + 0.02
+        assert stats.lanes[0].blocked_seconds == stats.blocked_seconds
+
+
+def test_who_slept_before_its_first_message_is_counted_with_it(name: str) -> None:
+    with ipc.Queue[Any](1, name=name, spin=0) as q, ipc.Queue.attach(name, spin=0) as late:
+        q.put("in the way")
+        with pytest.raises(Full):
+            late.put("waits", timeout=0.03)
+        assert q.stats().blocked_seconds == 0
+        q.get()
+        late.put("has a lane")
+        q.get()
+        late.put("in its own way")
+        with pytest.raises(Full):
+            late.put("waits", timeout=0.03)
+        assert q.stats().blocked_seconds > 0.05
+        q.get()
+
+
+def test_waiting_for_messages_and_receipts_is_not_being_blocked() -> None:
+    with Reliable(spin=0) as q:
+        receipt = q.put(1)
+        with pytest.raises(ipc.TimeoutError):
+            receipt.wait(0.02)
+        q.get().ack()
+        with pytest.raises(Empty):
+            q.get(0.02)
+        assert q.stats().blocked_seconds == 0
 
 
 def test_the_stats_of_a_reliable_queue_tell_every_state(name: str) -> None:
