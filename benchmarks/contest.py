@@ -134,6 +134,8 @@ def peers(question_name: str, case: Case, settings: Settings) -> Field:
 def _misfit(peer: peer_files.Peer, question_name: str, case: Case) -> str | None:
     if case.wait not in peer.WAITS:
         return f"has no {case.wait} way of waiting"
+    if "in-place" in case.way.split() and not getattr(peer, "LENDS", False):
+        return "has no memory to lend to who publishes"
     users = Counter(wire for role in question(question_name).roles(case) for wire in role.wires)
     several = max(users.values()) > 1 or getattr(question(question_name), "SHARED_ONLY", False)
     if several and not peer.SHARED:

@@ -8,6 +8,7 @@ A peer is a module with
     SHARED         whether one link may have several senders and several receivers
     MULTICAST      optional, True: each message of a link goes to all of its receivers.  Such a peer takes part in the
                    questions about that (those that say so as well), and in no others
+    LENDS          optional, True: its senders can claim memory, and write there
     available()    None, or why it can't be measured here
     make(link)     called in a third process: what the sender gets and what the receiver gets, both picklable
                    as arguments of a spawned Process

@@ -25,6 +25,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from . import Link, ReceiveEnd, SendEnd, Wait
 
 NAME = "iceoryx2"
@@ -32,6 +34,7 @@ DISTRIBUTION: str | None = "iceoryx2"
 WAITS: tuple[Wait, ...] = ("default", "parked")
 SHARED = True
 MULTICAST = True
+LENDS = True
 
 LENT_FROM = 64 << 10
 MOST_BUFFERED = 1024  # messages of a subscriber
@@ -154,6 +157,23 @@ class _Readers:
             os.sched_yield()
 
 
+class _Loan:
+    """Memory that is sent at the end of its `with`."""
+
+    __slots__ = ("_array", "_sample")
+
+    def __init__(self, sample: Any, size: int, shape: tuple[int, ...], dtype: str) -> None:
+        self._sample = sample
+        memory: Any = (ctypes.c_uint8 * size).from_address(sample.payload_ptr)
+        self._array = np.frombuffer(memory, dtype).reshape(shape)
+
+    def __enter__(self) -> Any:
+        return self._array
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._sample.assume_init().send()
+
+
 def sender(handle: object, link: Link) -> SendEnd:
     iox2: Any = importlib.import_module("iceoryx2")
     retry = iox2.BackpressureStrategy.RetryUntilDelivered
@@ -172,6 +192,13 @@ def sender(handle: object, link: Link) -> SendEnd:
         send(message)
         sent += 1
 
+    def claim(shape: tuple[int, ...], dtype: str) -> _Loan:
+        nonlocal sent, full_at
+        if sent >= full_at and wait_for_room is not None:
+            full_at = room + wait_for_room(sent - room)
+        sent += 1
+        return _Loan(publisher.loan_uninit(), link.message_bytes, shape, dtype)
+
     def send_and_notify(message: Any) -> None:
         send(message)
         notifier.notify()
@@ -185,6 +212,7 @@ def sender(handle: object, link: Link) -> SendEnd:
     return SendEnd(
         send=send_and_notify if notifier is not None else send if wait_for_room is None else send_to_all,
         prepare=_payload(link.message_bytes).from_buffer_copy,
+        claim=claim,
         close=close,
     )
 

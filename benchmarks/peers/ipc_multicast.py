@@ -17,6 +17,7 @@ DISTRIBUTION: str | None = "ipc-rings"
 WAITS: tuple[Wait, ...] = ("default", "parked")
 SHARED = True
 MULTICAST = True
+LENDS = True
 
 LENT_FROM = 64 << 10  # bytes; less is faster copied
 
@@ -46,7 +47,7 @@ def make(link: Link) -> tuple[object, object]:
 
 def sender(handle: object, link: Link) -> SendEnd:
     publisher = cast("BytesMulticast", handle).publisher()
-    return SendEnd(send=publisher.publish, close=publisher.close)
+    return SendEnd(send=publisher.publish, claim=publisher.claim, close=publisher.close)
 
 
 def receiver(handle: object, link: Link) -> ReceiveEnd:

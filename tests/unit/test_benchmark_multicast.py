@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import ipc
-from benchmarks import multicast
+from benchmarks import contest, multicast
 from benchmarks.messages import payload
+from benchmarks.options import Settings
 from benchmarks.peers import Link, ReceiveEnd, SendEnd, ipc_multicast
 from benchmarks.plan import Case, Ends, links
 
@@ -142,6 +143,39 @@ def test_a_lossy_publisher_says_the_end_until_every_reader_has_heard_it(tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+# --- in place -----------------------------------------------------------------------------------------------------
+
+
+def test_a_message_in_place_is_written_where_it_was_claimed_and_says_its_number(tmp_path: Path) -> None:
+    claimed: list[np.ndarray] = []
+
+    @contextmanager
+    def claim(shape: tuple[int, ...], dtype: str) -> Iterator[np.ndarray]:
+        yield (array := np.zeros(shape, dtype))
+        claimed.append(array)
+
+    def never(message: bytes) -> None:
+        raise AssertionError("a copy was sent")
+
+    multicast.publish_all(case("lossless", "in-place"), Ends([SendEnd(never, claim=claim)], [], str(tmp_path)), 3, True)
+    assert [(array.nbytes, array[0]) for array in claimed] == [(SIZE, 0), (SIZE, 1), (SIZE, 2)]
+
+
+def test_a_reader_in_place_notices_what_comes_out_of_order(tmp_path: Path) -> None:
+    messages = [bytes([number]) + bytes(SIZE - 1) for number in (0, 1, 3)]
+    asked = case("lossless", "in-place")
+    assert read(asked, receiving(messages, tmp_path, lent=True), 2)["arrived"] == 2
+    with pytest.raises(AssertionError, match="number 2 says 3"):
+        read(asked, receiving(messages, tmp_path, lent=True), 3)
+
+
+def test_who_lends_nothing_to_a_publisher_takes_no_part_in_place() -> None:
+    settings = Settings(peers=("zmq_pub_sub", "ipc_multicast"))
+    field = contest.peers("multicast", case("lossless", "in-place"), settings)
+    assert [one.key for one in field.contestants] == ["ipc_multicast"]
+    assert [entry["peer"] for entry in field.skipped] == ["zmq_pub_sub"]
+
+
 # --- figures --------------------------------------------------------------------------------------------------------
 
 
@@ -173,8 +207,10 @@ def test_all_readers_are_on_one_link_and_it_knows_how_many(readers: int) -> None
 
 
 @pytest.mark.parametrize("size", [SIZE, 64 << 10])
-@pytest.mark.parametrize("use", ["take", "sum"])
-@pytest.mark.parametrize("policy", multicast.POLICIES)
+@pytest.mark.parametrize(
+    ("policy", "use"),
+    [*(("lossless", use) for use in ("take", "sum", "in-place")), *(("lossy", use) for use in ("take", "copy", "sum"))],
+)
 def test_our_ends_go_through_every_loop(policy: str, use: str, size: int, tmp_path: Path) -> None:
     asked = Case("case", size, 1 << 22, way=f"1 {policy} {use}")
     link = Link("link0", str(tmp_path), size, asked.capacity_bytes, "default", 1, asked.way)

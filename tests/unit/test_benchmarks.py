@@ -138,12 +138,18 @@ def test_queues_are_measured_with_several_users_at_each_end(peer: str) -> None:
 def test_a_multicast_is_measured_with_several_readers_lossless_and_lossy(peer: str) -> None:
     sizes = ("--size", "64", "64KiB", "--readers", "3")
     (answers,) = results("benchmarks.multicast", *sizes, "--peers", peer)["questions"]
-    if reasons := [entry["reason"] for entry in answers["skipped"]]:
+    if reasons := {entry["reason"] for entry in answers["skipped"]} - {"has no memory to lend to who publishes"}:
         assert peer != "ipc_multicast"
-        pytest.skip(reasons[0])
-    uses = ("64 B", "64 KiB", "64 KiB, summed")
+        pytest.skip(reasons.pop())
+    uses = {
+        "lossless": ("64 B", "64 KiB", "64 KiB, summed", "64 KiB, in place"),
+        "lossy": ("64 B", "64 KiB", "64 KiB, as bytes", "64 KiB, summed"),
+    }
     assert [row["case"] for row in answers["results"]] == [
-        f"{policy}, {use}, 3 readers" for policy in ("lossless", "lossy") for use in uses
+        f"{policy}, {use}, 3 readers"
+        for policy in uses
+        for use in uses[policy]
+        if not (peer == "zmq_pub_sub" and use.endswith("in place"))
     ]
     for row in answers["results"]:
         assert (row["peer"], row["error"], row["counts"]) == (peer, None, [200])
