@@ -37,10 +37,15 @@ class Assembly:
         self._upto = 0
         self._target: Any = None
         self._reading = encodings.reading(encoding, size) if refusal is None else _skip(size)
-        self._step()
+        self._step(first=True)
 
-    def _step(self) -> bool:
-        """To the next piece of memory to fill; False when there is none."""
+    def _step(self, *, first: bool = False) -> bool:
+        """To the next piece of memory to fill; False when there is none.
+
+        An error between two pieces is raised at once, and who receives next passes over the rest of the message: it
+        may be a signal's handler that raised, to end a wait for a sender who has stopped.  Only before the first piece,
+        when nothing shows yet that the message was begun, does it wait until the rest was passed over.
+        """
         self._at = self._upto
         try:
             self._target, self._upto = next(self._reading)
@@ -49,14 +54,13 @@ class Assembly:
         except StopIteration as end:
             self.message = end.value
             return False
-        except Exception as error:  # garbage, no memory, or what unpickling raised: the message must still be taken
+        except BaseException as error:  # garbage, no memory, what unpickling raised, or a signal's handler
+            self._skip_the_rest()
+            if not isinstance(error, Exception) or not (first or self._at == self.size):
+                self.lost = True
+                raise
             self.refusal = error
-            self._skip_the_rest()
             return self._at < self.size
-        except BaseException:
-            self.lost = True
-            self._skip_the_rest()
-            raise
         return True
 
     def _skip_the_rest(self) -> None:

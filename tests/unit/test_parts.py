@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import ipc
+from ipc._core import encoding as encodings
 from ipc._core.encoding import encode
 from ipc._core.native import ffi, lib
 
@@ -305,13 +306,36 @@ def test_a_receive_that_a_signal_ends_goes_on_at_the_next_call(ends: Ends, messa
         for is_last in step_by_step(tx, message):
             if not is_last:
                 with pytest.raises(Interrupt):  # noqa: PT012
-                    # late enough to find it asleep: what cuts decoding off is that message's own error, told at its end
+                    # late enough to find it asleep: what cuts decoding off is that message's own error
                     signal.setitimer(signal.ITIMER_REAL, 0.05)
                     rx.recv()
                 assert rx.try_recv("nothing") == "nothing"  # should the signal have come before the call
     finally:
         signal.signal(signal.SIGALRM, before)
     assert plain(rx.recv(0)) == plain(message)
+
+
+def test_what_a_handler_raises_between_two_pieces_is_raised_at_once_and_the_rest_is_passed_over(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by an alarm that shall end the wait for a sender who has stopped in the middle."""
+
+    def alarm(_: bytes) -> Any:
+        raise Interrupt
+
+    tx, rx = ends
+    encoding, whole = encoded(np.arange(1000.0))
+    put_first(tx, len(whole), whole[:1000], encoding)
+    with monkeypatch.context() as patched:
+        patched.setattr(encodings, "_head", alarm)  # called once the array's head is there
+        with pytest.raises(Interrupt):
+            rx.recv(0.05)
+    for at in range(1000, 7000, 1000):
+        put_part(tx, MIDDLE, whole[at : at + 1000], encoding)
+        assert rx.try_recv("nothing") == "nothing"
+    put_part(tx, LAST, whole[7000:], encoding)
+    tx.send("next")
+    assert rx.recv(0) == "next"
 
 
 def test_looking_at_a_message_in_parts_with_view_loses_nothing_of_it(ends: Ends) -> None:
