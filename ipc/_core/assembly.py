@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from ipc._core import encoding as encodings
+from ipc._core.handlers import raised_by_handler
 from ipc._core.native import ffi, lib
 
 __all__ = ["Assembly"]
@@ -42,8 +43,8 @@ class Assembly:
     def _step(self, *, first: bool = False) -> bool:
         """To the next piece of memory to fill; False when there is none.
 
-        An error between two pieces is raised at once, and who receives next passes over the rest of the message: it
-        may be a signal's handler that raised, to end a wait for a sender who has stopped.  Only before the first piece,
+        An error between two pieces is raised at once, as is what a signal's handler raised (to end a wait for a sender
+        who has stopped, say), and who receives next passes over the rest of the message.  Only before the first piece,
         when nothing shows yet that the message was begun, does it wait until the rest was passed over.
         """
         self._at = self._upto
@@ -56,7 +57,8 @@ class Assembly:
             return False
         except BaseException as error:  # garbage, no memory, what unpickling raised, or a signal's handler
             self._skip_the_rest()
-            if not isinstance(error, Exception) or not (first or self._at == self.size):
+            at_an_end = first or self._at == self.size
+            if not isinstance(error, Exception) or not at_an_end or raised_by_handler(error):
                 self.lost = True
                 raise
             self.refusal = error

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipc import errors
 from ipc._core.encoding import Encoded, encode
+from ipc._core.handlers import raised_by_handler
 from ipc._core.native import ffi, lib
 from ipc._core.transfer import LENGTH
 
@@ -61,10 +62,10 @@ class Batch:
         """What was added goes, also when the iterable raises; but an interrupted call doesn't wait for room."""
         try:
             yield
-        except Exception:
-            self._flush()
-            raise
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Exception) and not raised_by_handler(error):
+                self._flush()
+                raise
             self._deadline = _NO_WAIT
             with suppress(errors.IpcError):
                 self._flush()

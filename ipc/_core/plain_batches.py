@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from ipc._core.encoding import BYTES, PICKLE
+from ipc._core.handlers import raised_by_handler
 from ipc._core.native import ffi, lib
 from ipc._core.queues import BATCH_BYTES, BATCH_MESSAGES, PICKLED
 
@@ -40,6 +41,8 @@ class Plain(NamedTuple):
             for obj in objs:
                 data.append(_dumps(obj, 5, buffer_callback=buffers.append))  # noqa: PERF401  (what came before counts)
         except Exception as error:
+            if raised_by_handler(error):
+                raise
             failed = error
         return None if buffers else cls(data, PICKLE, failed)
 

@@ -21,6 +21,7 @@ from ipc import errors
 from ipc._core import arguments, parcels
 from ipc._core import encoding as encodings
 from ipc._core.encoding import Encoded, encode
+from ipc._core.handlers import raised_by_handler
 from ipc._core.native import QueueRoot, check, fast, ffi, lib, raise_status
 from ipc._core.segment import Segment
 from ipc._core.sharing import Shared, hand_over, take_over
@@ -405,6 +406,8 @@ def batches(objs: Iterable[Any]) -> Iterator[list[Encoded]]:
                 break
             message = encode(obj)
         except Exception as error:
+            if raised_by_handler(error):
+                raise
             failed = error
             break
         if not lasting:  # an iterable may fill the same memory again for its next item

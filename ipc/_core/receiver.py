@@ -17,6 +17,7 @@ from ipc._core import encoding as encodings
 from ipc._core.assembly import Assembly
 from ipc._core.batches import Scratch
 from ipc._core.ends import NOT_READY, Use
+from ipc._core.handlers import raised_by_handler
 from ipc._core.lending import Loan, Peek
 from ipc._core.native import accelerate, ffi, lib
 from ipc._core.transfer import ENCODING_SHIFT, LENGTH, LENT, SKEW_SHIFT, SMALL, Inbox, ReceivingEnd
@@ -301,13 +302,13 @@ class MessageReceiver(ReceivingEnd, Generic[_T]):
             for memory, result in scratch.messages(count):
                 messages.append(self._decoded(memory, result))
                 taken += 1
-        except Exception:
+        except BaseException as error:
+            if not isinstance(error, Exception) or raised_by_handler(error):
+                taken = 0  # all of them stay
+                raise
             if not messages:
                 taken = 1  # as recv: it is dropped
                 raise
-        except BaseException:
-            taken = 0  # all of them stay
-            raise
         finally:
             status = scratch.take(self._handle, taken)
             if status not in {_OK, lib.IPCR_CLOSED}:  # closed by what was unpickled, or by another thread

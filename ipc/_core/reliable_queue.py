@@ -21,6 +21,7 @@ from ipc._core import arguments, queue_stats
 from ipc._core import encoding as encodings
 from ipc._core.delivery import LEASE, UNREAD, VIEWABLE, DeadLetter, Delivery, Receipt
 from ipc._core.encoding import encode
+from ipc._core.handlers import raised_by_handler
 from ipc._core.hands import Hands
 from ipc._core.native import accelerate, check, ffi, lib
 from ipc._core.queues import DEFAULT_LANE, PICKLED, Empty, Full, QueueHandle, batches, options, size_of
@@ -394,8 +395,10 @@ class ReliableQueue(QueueHandle, Generic[_T]):
             while len(deliveries) < most:
                 try:
                     deliveries.append(self._get(0))
-                except Exception:  # no more; or one that can't be decoded, which was given back: the next call says why
-                    break
+                except Exception as error:
+                    if raised_by_handler(error):
+                        raise
+                    break  # no more; or one that can't be decoded, which was given back: the next call says why
         except BaseException:  # of the first, or of a signal's handler: nobody would know of them
             for delivery in deliveries:
                 delivery._give_back()
@@ -448,7 +451,9 @@ class ReliableQueue(QueueHandle, Generic[_T]):
                     self._dead_letter.put(self._letter(lease, why), timeout=0)
                 except (Full, errors.ClosedError, errors.OutOfSharedMemoryError):
                     return  # tried again at the next call
-                except Exception:
+                except Exception as error:
+                    if raised_by_handler(error):
+                        raise
                     continue  # too large, say: it stays here, and is listed
                 lib.ipcr_lease_bury(self._handle, lease)
                 lease.held = 0
@@ -479,6 +484,8 @@ class ReliableQueue(QueueHandle, Generic[_T]):
         try:
             message = self._decode(memory, result)
         except Exception as error:  # perhaps that is why it was given up
+            if raised_by_handler(error):
+                raise
             message = bytes(memory)
             reason = f"{reason}; can't be decoded here: {type(error).__name__}: {str(error)[:200]}"
         return DeadLetter(message, lease.id, reason, lease.deliveries, self.name)

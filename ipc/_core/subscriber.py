@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, NoReturn, Typ
 from ipc import errors
 from ipc._core import arguments, refusals
 from ipc._core import encoding as encodings
+from ipc._core.handlers import raised_by_handler
 from ipc._core.lending import Loan, Peek
 from ipc._core.multicast_ends import MulticastEnd, name_of
 from ipc._core.native import accelerate, check, ffi, lib
@@ -236,13 +237,13 @@ class Subscriber(MulticastEnd, Generic[_T]):
             for memory, result in scratch.messages(count):
                 messages.append(self._decoded(memory, result))
                 taken += 1
-        except Exception:
+        except BaseException as error:
+            if not isinstance(error, Exception) or raised_by_handler(error):
+                taken = 0  # all of them stay
+                raise
             if not messages:
                 taken = 1  # as recv: it is passed over
                 raise
-        except BaseException:
-            taken = 0  # all of them stay
-            raise
         finally:
             if not self._closed_because:
                 status = lib.ipcr_subscriber_settle(self._handle, taken, *scratch.behind(taken))

@@ -78,6 +78,30 @@ static Py_ssize_t decode_all(PyObject *self, const struct fast_scratch *from, in
     return done;
 }
 
+/* Did anything but the message's own error end its decoding: no Exception, or a signal's handler?  The error stays set, or
+ * another one has taken its place. */
+static int was_interrupted(PyObject *self)
+{
+    PyObject *type, *value, *trace;
+    if (!PyErr_ExceptionMatches(PyExc_Exception))
+        return 1;
+    PyErr_Fetch(&type, &value, &trace);
+    PyErr_NormalizeException(&type, &value, &trace);
+    if (trace != NULL)
+        PyException_SetTraceback(value, trace);
+    PyObject *answer = PyObject_CallMethod(self, "_was_interrupted", "O", value);
+    const int yes = answer == NULL || answer == Py_True;
+    if (answer == NULL) { /* a handler again */
+        Py_XDECREF(type);
+        Py_XDECREF(value);
+        Py_XDECREF(trace);
+        return 1;
+    }
+    Py_DECREF(answer);
+    PyErr_Restore(type, value, trace);
+    return yes;
+}
+
 /* What is leased, decoded, and only then taken: whatever happens meanwhile, none is lost.  Before one that can't be decoded
  * the others end; when it comes first, it is taken, and the error says why. */
 static PyObject *hand_out(PyObject *self, struct ipcr_queue *handle, const struct fast_scratch *scratch, int64_t count)
@@ -86,7 +110,7 @@ static PyObject *hand_out(PyObject *self, struct ipcr_queue *handle, const struc
     Py_ssize_t done = messages == NULL ? 0 : decode_all(self, scratch, count, messages);
     Py_ssize_t taken = done;
     if (PyErr_Occurred()) {
-        if (!PyErr_ExceptionMatches(PyExc_Exception)) /* a signal's handler, say: they all go back */
+        if (was_interrupted(self)) /* they all go back */
             taken = done = 0;
         else if (done == 0)
             taken = messages == NULL ? 0 : 1;
