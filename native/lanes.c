@@ -329,6 +329,8 @@ static void note_backlog(struct ipcr_producer *p)
     const uint64_t hint = load_relaxed64(&p->lane->words->take);
     if (hint - p->taken <= p->next - p->taken)
         p->taken = hint;
+    if ((int64_t)(p->freed - p->taken) > 0) /* a message of another lap stands there */
+        p->taken = p->freed;
     while (p->taken != p->next &&
            ipcr_phase_of(load_relaxed64(&ipcr_slot_at(p->lane, p->taken)->state)) != IPCR_READY)
         p->taken++;

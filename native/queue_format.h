@@ -81,7 +81,7 @@ struct ipcr_lane_words {
     ipcr_word64 outcome_at;    /* the same; IPCR_ANY_OUTCOME for several */
     /* Statistics.  Writer: the lane's producer. */
     ipcr_word64 parked_ns;     /* time that producers have slept, waiting for room */
-    ipcr_word64 high_water;    /* most messages that waited in the lane, as its producers noticed */
+    ipcr_word64 high_water;    /* most messages from the first that waited to the newest, as producers noticed */
     uint8_t pad2[IPCR_LINE - 48];
 };
 _Static_assert(sizeof(struct ipcr_lane_words) == 3 * IPCR_LINE, "format 1");

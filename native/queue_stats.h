@@ -22,7 +22,7 @@ struct ipcr_lane_stats {
     uint64_t blocking_id;  /* the oldest message that is not done, if any is leased or kept; else 0 */
     uint64_t blocking_ns;  /* its age */
     uint64_t parked_ns;    /* time that producers have slept, waiting for room */
-    uint64_t high_water;   /* most messages that waited, as they noticed */
+    uint64_t high_water;   /* most messages from the first that waited to the newest, as they noticed */
     uint32_t blocking_pid; /* its holder */
     uint32_t producer_pid;
     uint32_t used;

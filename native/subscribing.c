@@ -141,9 +141,9 @@ static void copy(const struct ipcr_subscriber *s, char *out, uint64_t position, 
 }
 
 /* Statistics: further behind than ever? */
-static void note_backlog(struct ipcr_subscriber *s)
+static void note_backlog(struct ipcr_subscriber *s, uint64_t published)
 {
-    const uint64_t behind = s->cached_published - s->next;
+    const uint64_t behind = published - s->next;
     if (s->cursor == NULL || behind <= s->high_water)
         return;
     s->high_water = behind;
@@ -161,7 +161,7 @@ static int is_published(struct ipcr_subscriber *s)
             s->cached_published = published;
             if ((int64_t)(published - s->next) <= 0 || (!s->lossy && !s->evictable && published - s->next > s->mask + 1))
                 return IPCR_CORRUPT;
-            note_backlog(s);
+            note_backlog(s, published);
             return IPCR_OK;
         }
         if (s->evictable && load_acquire32(&s->cursor->state) != s->state)
@@ -185,6 +185,7 @@ static int catch_up(struct ipcr_subscriber *s, bool in_a_copy)
         to += (published - oldest) / 2;
     if ((int64_t)(published - oldest) < 0 || (int64_t)(to - s->next) < 0)
         return IPCR_CORRUPT;
+    note_backlog(s, published);
     s->lost += to - s->next;
     s->next = to;
     s->cached_published = published;

@@ -20,8 +20,8 @@ import functools
 import importlib
 import os
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +212,7 @@ def sender(handle: object, link: Link) -> SendEnd:
     return SendEnd(
         send=send_and_notify if notifier is not None else send if wait_for_room is None else send_to_all,
         prepare=_payload(link.message_bytes).from_buffer_copy,
-        claim=claim,
+        claim=claim if notifier is None else None,
         close=close,
     )
 
@@ -241,14 +241,21 @@ def receiver(handle: object, link: Link) -> ReceiveEnd:
             took_one()
         return message
 
-    @contextmanager
-    def view() -> Iterator[memoryview]:
-        while (sample := receive()) is None:
-            wait()
-        yield memoryview(array_at(sample.payload_ptr)).cast("B")
-        sample.delete()
-        if tell is not None:
-            took_one()
+    class View:
+        """A sample that is read where it lies."""
+
+        __slots__ = ("_sample",)
+
+        def __enter__(self) -> memoryview:
+            while (sample := receive()) is None:
+                wait()
+            self._sample = sample
+            return memoryview(array_at(sample.payload_ptr)).cast("B")
+
+        def __exit__(self, *exc_info: object) -> None:
+            self._sample.delete()
+            if tell is not None:
+                took_one()
 
     def close() -> None:
         subscriber.delete()
@@ -256,7 +263,7 @@ def receiver(handle: object, link: Link) -> ReceiveEnd:
             listener.delete()
         _forget(link)
 
-    return ReceiveEnd(recv=recv, view=view if size >= LENT_FROM else None, close=close)
+    return ReceiveEnd(recv=recv, view=View if size >= LENT_FROM else None, close=close)
 
 
 def _forget(link: Link) -> None:

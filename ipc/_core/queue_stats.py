@@ -53,7 +53,7 @@ class LaneStats(NamedTuple):
     blocked_seconds: float
     """Time that its producers have slept, waiting for room."""
     high_water: int
-    """Most messages that waited in it, as its producers noticed when they put."""
+    """Most messages from the first that waited to the newest, as its producers noticed when they put."""
 
 
 class QueueStats(NamedTuple):
@@ -81,7 +81,7 @@ class QueueStats(NamedTuple):
     blocked_seconds: float
     """Time that producers have slept, waiting for room; of threads, and processes, together."""
     high_water: int
-    """Most messages that waited in one of the lanes."""
+    """Of the lane where it is highest."""
     participants: tuple[Participant, ...]
     """The producers, one for each lane that was ever used, then the consumers that have registered (the first 64)."""
     lanes: tuple[LaneStats, ...]

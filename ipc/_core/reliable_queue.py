@@ -395,10 +395,12 @@ class ReliableQueue(QueueHandle, Generic[_T]):
             while len(deliveries) < most:
                 try:
                     deliveries.append(self._get(0))
-                except Exception as error:
+                except Empty:
+                    break
+                except Exception as error:  # one that can't be decoded, which was given back: the next call says why
                     if raised_by_handler(error):
                         raise
-                    break  # no more; or one that can't be decoded, which was given back: the next call says why
+                    break
         except BaseException:  # of the first, or of a signal's handler: nobody would know of them
             for delivery in deliveries:
                 delivery._give_back()

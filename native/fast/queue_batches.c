@@ -1,7 +1,7 @@
 /* queue_batches.c - the fast cases of putting many messages into a queue, and of taking many; see queues.h. */
 #include "queues.h"
 
-enum { MOST_AT_ONCE = 1024, ROOM = 4 * KEEP_LOCK, PUTS_PER_LOOK = 256 };
+enum { MOST_AT_ONCE = 1024, ROOM = 4 * KEEP_LOCK, PUTS_PER_LOOK = 256, BYTES_PER_LOOK = 4 * KEEP_LOCK };
 
 /* Messages on their way in: leased, copied here, decoded, and only then taken. */
 struct fast_scratch {
@@ -12,8 +12,9 @@ struct fast_scratch {
 
 /* --- putting -------------------------------------------------------------------------------------------------- */
 
-/* What isn't ours, and what has no room now, the Python methods put: one message, waiting as long as it takes. */
-static int put_one(PyObject *self, PyObject *obj)
+/* What isn't ours, and what has no room now, the Python methods put: one message, waiting as long as it takes.  *bytes: of
+ * what we did ourselves, without a look after signals and other threads. */
+static int put_one(PyObject *self, PyObject *obj, Py_ssize_t *bytes)
 {
     uint64_t info;
     PyObject *data = fast_encoded(obj, &info), *done;
@@ -22,6 +23,7 @@ static int put_one(PyObject *self, PyObject *obj)
             return -1;
         done = fast_leave(fast_queue_names[PUT], self, &obj, 1, NULL);
     } else if (fast_put_now((const struct fast_queue *)self, data, info) >= 0) {
+        *bytes += PyBytes_GET_SIZE(data);
         Py_DECREF(data);
         return 0;
     } else {
@@ -38,13 +40,15 @@ static PyObject *put_many(PyObject *self, PyObject *const *args, Py_ssize_t narg
     if (nargs != 1 || names != NULL || !q->puts || !(PyList_CheckExact(args[0]) || PyTuple_CheckExact(args[0])))
         return fast_leave(fast_queue_names[PUT_MANY], self, args, nargs, names);
     struct fast_turn turn = fast_first_turn();
-    Py_ssize_t done = 0;
+    Py_ssize_t done = 0, bytes = 0;
     while (done < PySequence_Fast_GET_SIZE(args[0])) {
         PyObject *obj = Py_NewRef(PySequence_Fast_GET_ITEM(args[0], done));
-        int rc = put_one(self, obj);
+        int rc = put_one(self, obj, &bytes);
         Py_DECREF(obj);
-        if (rc == 0 && ++done % PUTS_PER_LOOK == 0)
+        if (rc == 0 && (++done % PUTS_PER_LOOK == 0 || bytes >= BYTES_PER_LOOK)) {
+            bytes = 0;
             rc = fast_take_turns(&turn);
+        }
         if (rc != 0) {
             fast_say_how_many("put", done);
             return NULL;
@@ -109,8 +113,9 @@ static PyObject *hand_out(PyObject *self, struct ipcr_queue *handle, const struc
     PyObject *messages = PyList_New(0);
     Py_ssize_t done = messages == NULL ? 0 : decode_all(self, scratch, count, messages);
     Py_ssize_t taken = done;
+    const int rang = !PyErr_Occurred() && PyErr_CheckSignals() != 0; /* the last moment at which all can go back */
     if (PyErr_Occurred()) {
-        if (was_interrupted(self)) /* they all go back */
+        if (rang || was_interrupted(self)) /* they all do */
             taken = done = 0;
         else if (done == 0)
             taken = messages == NULL ? 0 : 1;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import functools
 import queue as standard
 import signal
@@ -148,6 +149,28 @@ def test_an_alarm_while_a_batch_is_decoded_is_raised_and_the_batch_stays(
     with pytest.raises(Alarm):
         get_many()
     assert np.ravel(get_many()).tolist() == NUMBERS
+    for handle in handles:
+        handle.close()
+
+
+class Trips:
+    """Loading it trips the signal, but runs no Python code in which its handler could run."""
+
+    def __reduce__(self) -> Any:
+        return _thread.interrupt_main, (signal.SIGUSR1,)
+
+
+@pytest.mark.usefixtures("alarm")
+@pytest.mark.parametrize("made", BATCHES.values(), ids=BATCHES)
+def test_an_alarm_that_comes_while_native_code_decodes_a_batch_is_heard_before_it_is_taken(
+    made: Callable[[], Any],
+) -> None:
+    handles, put_many, get_many = made()
+    put_many([1, Trips(), 3])
+    with pytest.raises(Alarm):
+        get_many()
+    signal.signal(signal.SIGUSR1, lambda *_: None)  # the fixture puts back what was before
+    assert np.ravel(get_many()).tolist() == [1, None, 3]
     for handle in handles:
         handle.close()
 

@@ -375,6 +375,18 @@ def test_the_numbers_of_a_multicast(name: str) -> None:
         assert multicast.stats().depth == 0
 
 
+def test_a_subscriber_that_was_lapped_has_been_as_far_behind_as_it_lost() -> None:
+    with ipc.Multicast[Any](policy="lossy", capacity=PAGE) as multicast:
+        publisher, subscriber = multicast.publisher(), multicast.subscribe()
+        publisher.publish_many([bytes(100)] * 10)
+        subscriber.recv()
+        assert multicast.stats().high_water == 10
+        publisher.publish_many([bytes(100)] * 1000)
+        subscriber.recv()
+        assert multicast.stats().high_water == 1009
+        assert subscriber.lost > 900
+
+
 @pytest.mark.parametrize("policy", ["lossless", "lossy"])
 def test_the_numbers_tell_how_far_behind_a_subscriber_has_been(policy: Any) -> None:
     with ipc.Multicast[Any](policy=policy) as multicast:

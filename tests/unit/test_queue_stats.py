@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -67,6 +68,22 @@ def test_the_stats_of_a_queue_tell_the_most_that_waited_in_a_lane(name: str) -> 
         while not q.empty():
             q.get()
         assert q.stats().high_water == 7
+
+
+def test_no_more_than_a_lane_has_room_for_has_waited_in_it() -> None:
+    """Where what the consumers have taken last stands in slots that are used again."""
+    with ipc.Queue[Any](10_000, capacity=PAGE) as q:
+        slots = 0
+        with contextlib.suppress(Full):
+            while True:
+                q.put(b"", False)
+                slots += 1
+        assert slots > 10
+        for taken in range(1, slots):
+            for _ in range(taken):
+                q.get()
+            q.put_many([b""] * taken)
+            assert q.stats().high_water <= slots
 
 
 def test_the_most_that_waited_in_a_lane_is_remembered_by_its_next_producer(name: str) -> None:
