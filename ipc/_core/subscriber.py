@@ -31,6 +31,7 @@ _BATCH_MESSAGES: Final = 1024
 
 _recv = lib.ipcr_subscriber_recv_into
 _try_recv = lib.ipcr_subscriber_try_recv_into
+_peek, _lent = lib.ipcr_subscriber_peek, lib.ipcr_subscriber_lent
 _new_memory = ffi.new_allocator(should_clear_after_alloc=False)
 
 # Where native code puts a small message: the struct that it takes, a buffer over its bytes, and the handle that the
@@ -369,17 +370,20 @@ class Subscriber(MulticastEnd, Generic[_T]):
         return Peek(self, timeout, self._show)
 
     def _peek(self, timeout: float | None) -> tuple[int, Any, int]:
+        result = int(_peek(self._handle))
+        if result >= 0:
+            return result, _lent(self._handle), result & LENGTH
         deadline = arguments.deadline_ns(timeout)
 
         def attempt() -> int:
-            result = int(lib.ipcr_subscriber_peek(self._handle))
+            result = int(_peek(self._handle))
             if result == lib.IPCR_LENT and (self._use is None or self._use() is None):
                 lib.ipcr_subscriber_put_back(self._handle)  # whoever had it is gone: it stays the next message
-                result = int(lib.ipcr_subscriber_peek(self._handle))
+                result = int(_peek(self._handle))
             return result
 
         result = self._waiting(attempt, deadline)
-        return result, lib.ipcr_subscriber_lent(self._handle), result & LENGTH
+        return result, _lent(self._handle), result & LENGTH
 
     def _put_back(self) -> None:
         self._use = None
