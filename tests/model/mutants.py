@@ -60,7 +60,7 @@ CHANNEL_FILES = {
 }
 KILLED, EXCUSED, SURVIVED, STILLBORN, BROKEN = "killed", "excused", "SURVIVED", "no mutant", "NOT JUDGED"
 SECONDS_EACH = 1800
-REVIEWED_SHARE = 20  # a twentieth of the schedules for those believed to be no mutants: most of the time goes there
+REVIEWED_SHARE = 50  # a fiftieth of the schedules for those believed to be no mutants: most of the time goes there
 
 
 @dataclass(frozen=True)
