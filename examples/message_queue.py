@@ -43,6 +43,7 @@ class MessageQueue:
         self._multicast: ipc.Multicast[Any] = ipc.Multicast(name, capacity=max_chunk_bytes * max_chunks)
         self._publisher: Any = self._multicast.publisher()
         self._subscriber: Any = None
+        self._pieces: list[Any] = []  # a reader's: of a large object, of which some have come
         self._handle: Handle = name, n_reader
         self._piece_bytes = max(1, min(max_chunk_bytes, self._multicast.stats().capacity // 4))
 
@@ -57,7 +58,7 @@ class MessageQueue:
         self._handle = handle
         self._multicast = ipc.Multicast.attach(handle[0])
         self._publisher, self._subscriber = None, self._multicast.subscribe()
-        self._pieces, self._missing = [], 0  # of a large object, of which some have come
+        self._pieces, self._missing = [], 0
         return self
 
     def wait_until_ready(self) -> None:

@@ -225,6 +225,10 @@ def most_bytes(value: object) -> int:
 
 def claim_bytes(value: object) -> int:
     """How many bytes of a ring to lend."""
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
+        raise TypeError(
+            f"a shape, {value!r}, needs a dtype: claim({value!r}, dtype); without one, claim a number of bytes"
+        )
     nbytes = _count(value, "nbytes", 0)
     if nbytes > (most := lib.IPCR_MAX_CAPACITY - lib.IPCR_RECORD_HEADER):
         raise errors.MessageTooLargeError(f"nbytes={nbytes} is more than any ring can carry: {most}")

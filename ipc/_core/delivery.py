@@ -113,7 +113,9 @@ class Receipt:
                 f"{queue}: message {self.id} is done with, but whether it was acknowledged or given up can't be told "
                 f"any more: {_REMEMBERED} later ones were given up since.  Ask for a receipt's outcome earlier"
             )
-        raise errors.DeadLetteredError(f"{queue}: message {self.id} was given up; dead_letters() may show it")
+        raise errors.DeadLetteredError(
+            f"{queue}: message {self.id} was given up: dead_letters() of this queue, or its dead_letter=, may have it"
+        )
 
     def __repr__(self) -> str:
         return f"<Receipt of message {self.id}>"
@@ -215,7 +217,8 @@ class Delivery(_DeliveryRoot, Generic[_T]):
         """Done with it: it is delivered to nobody any more.
 
         Raises:
-          LeaseLostError: the lease was over, or this delivery was ended before; nothing has changed.
+          LeaseLostError: the message is another's by now, as the lease was over, or this delivery was ended before;
+            nothing has changed.  (A lease that is over, and that nobody has noticed yet, still counts.)
         """
         if self._state != _HELD or self._message is UNREAD:
             self._must_be_held()

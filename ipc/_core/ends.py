@@ -180,7 +180,8 @@ class End(EndRoot):
             raise errors.ClosedError(f"{self} is closed: {self._closed_because}")
         if status == lib.IPCR_PEER_DIED:
             pid = lib.ipcr_end_peer_pid(self._handle)
-            raise errors.PeerDiedError(f"{self}: process {pid} at the other end died without closing it")
+            who = f"process {pid} at the other end died" if pid else "the process that got the other end died, unused,"
+            raise errors.PeerDiedError(f"{self}: {who} without closing it")
         raise_status(status, str(self))
 
     def _user(self) -> Use | None:

@@ -11,7 +11,13 @@ from ipc._core import interpreter
 
 interpreter.refuse_unsupported()  # before the extensions, which may refuse without a reason
 
-from ipc._core._native import ffi, lib  # noqa: E402
+try:
+    from ipc._core._native import ffi, lib
+except ModuleNotFoundError as error:
+    raise ImportError(
+        f"the extension beside {__file__} is not built.  In a checkout, `make build` does it; to use an installed "
+        "ipc-rings, start Python in another directory"
+    ) from error
 
 __all__ = ["EndRoot", "QueueRoot", "SeatRoot", "accelerate", "check", "fast", "ffi", "lib", "raise_status"]
 
@@ -92,7 +98,7 @@ _MEANINGS: dict[int, tuple[type[Exception], str]] = {
         errors.IncompatibleFormatError,
         f"has another format than this library's version {lib.IPCR_FORMAT_VERSION}; use the same release on both sides",
     ),
-    lib.IPCR_KIND: (errors.IncompatibleFormatError, "is a segment of another kind"),
+    lib.IPCR_KIND: (errors.IncompatibleFormatError, "is a segment of another kind; `ipc ls` says which"),
     lib.IPCR_TIME_NAMESPACE: (
         errors.IncompatibleFormatError,
         "was made in another time namespace, whose clock differs; attach from the same one",

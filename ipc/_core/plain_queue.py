@@ -577,7 +577,11 @@ def _deadline(block: bool, timeout: float | None) -> int:
     """As the standard library understands the two: a timeout counts only for calls that block, a negative one is 0."""
     if not block:
         return 1
-    return arguments.deadline_ns(None if timeout is None else max(timeout, 0))
+    try:
+        negative = timeout is not None and timeout < 0
+    except TypeError:
+        negative = False  # no number: deadline_ns says so
+    return arguments.deadline_ns(0 if negative else timeout)
 
 
 def _left(deadline: int) -> float | None:

@@ -212,6 +212,20 @@ def test_a_full_queue_raises_the_standard_library_s_full(two: ipc.Queue[Any], pu
     assert two.empty()
 
 
+@pytest.mark.parametrize("timeout", ["1", [1], object(), 1j])
+def test_a_timeout_that_is_no_number_is_said_to_be_none(timeout: Any) -> None:
+    with ipc.Queue[Any](1) as q:
+        for get in (q.get, lambda timeout: q.get_many(timeout=timeout)):
+            with pytest.raises(TypeError, match="timeout must be a number of seconds or None"):
+                get(timeout=timeout)
+        q.put(1)
+        for put in (q.put, lambda obj, timeout: q.put_many([obj], timeout=timeout)):
+            with pytest.raises(TypeError, match="timeout must be a number of seconds or None"):
+                put(2, timeout=timeout)
+        assert q.get() == 1
+        assert q.empty()
+
+
 def test_a_timeout_is_waited_for(two: ipc.Queue[Any]) -> None:
     begin = time.monotonic()
     with pytest.raises(standard.Full):
