@@ -28,7 +28,16 @@ struct ipcr_queue *make_queue(uint32_t lanes, const struct ipcr_queue_options *o
     record = of_set_up = (struct record){ .comes_back = false };
     MUST(core()->segment_create_queue("/", "queue", IPCR_KIND_RELIABLE, LANE, lanes, &o, (IPCR_LAP_MASK - 1) * o.slots,
                                       &segment) == IPCR_OK);
+    for (uint32_t i = 0; i < lanes; i++) /* see note_backlogs */
+        store_relaxed64(&ipcr_queue_header(segment)->lane[i].high_water, UINT64_MAX);
     return open_on(segment);
+}
+
+void note_backlogs(void)
+{
+    struct ipcr_segment *s = segments[model_self()->process];
+    for (uint32_t i = 0; i < s->lanes; i++)
+        store_relaxed64(&ipcr_queue_header(s)->lane[i].high_water, 0);
 }
 
 struct ipcr_queue *join_queue(void)

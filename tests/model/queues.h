@@ -21,6 +21,9 @@ struct ipcr_queue *queue(void); /* the running process's handle */
 void make_queue_of_held(const struct ipcr_queue_options *options, int messages, int holds, uint64_t lease_ns,
                         struct ipcr_lease *held);
 /* So that a run need not begin with it: a lane, a consumer's number. */
+/* Producers note how many wait only after this: each time, they look at words that others write, which would be most of the
+ * schedules there are. */
+void note_backlogs(void);
 void take_lane(void);
 void take_number(void);
 

@@ -16,6 +16,7 @@ static void set_up(void)
 {
     act_as(0);
     make_queue(1, &(struct ipcr_queue_options){ .slots = 2 });
+    note_backlogs();
     take_lane();
     act_as(1);
     join_queue();
