@@ -24,6 +24,22 @@ static const struct ipcr_fast_calls calls = {
     .subscriber_try_recv_into = ipcr_subscriber_try_recv_into,
     .subscriber_recv_into = ipcr_subscriber_recv_into,
     .subscriber_copy = ipcr_subscriber_copy,
+    .claim = ipcr_claim,
+    .lent = ipcr_lent,
+    .lent_skew = ipcr_lent_skew,
+    .commit = ipcr_commit,
+    .abort = ipcr_abort,
+    .peek = ipcr_peek,
+    .release = ipcr_release,
+    .publisher_claim = ipcr_publisher_claim,
+    .publisher_lent = ipcr_publisher_lent,
+    .publisher_commit = ipcr_publisher_commit,
+    .publisher_abort = ipcr_publisher_abort,
+    .subscriber_peek = ipcr_subscriber_peek,
+    .subscriber_spin_and_peek = ipcr_subscriber_spin_and_peek,
+    .subscriber_lent = ipcr_subscriber_lent,
+    .subscriber_put_back = ipcr_subscriber_put_back,
+    .subscriber_release = ipcr_subscriber_release,
 };
 
 const void *ipcr_fast_calls(void) { return &calls; }

@@ -9,7 +9,7 @@
 #include "multicast.h"
 #include "queue.h"
 
-#define IPCR_FAST_CALLS_VERSION 4u
+#define IPCR_FAST_CALLS_VERSION 5u
 
 struct ipcr_fast_calls {
     uint32_t version; /* an accelerator left over from another build is refused */
@@ -36,6 +36,22 @@ struct ipcr_fast_calls {
     int64_t (*subscriber_try_recv_into)(struct ipcr_subscriber_inbox *inbox);
     int64_t (*subscriber_recv_into)(struct ipcr_subscriber_inbox *inbox);
     int64_t (*subscriber_copy)(struct ipcr_subscriber *s, char *out, uint64_t room);
+    int (*claim)(struct ipcr_end *e, uint64_t length);
+    char *(*lent)(struct ipcr_end *e);
+    uint64_t (*lent_skew)(const struct ipcr_end *e);
+    int (*commit)(struct ipcr_end *e, uint64_t length, uint64_t info);
+    int (*abort)(struct ipcr_end *e);
+    int64_t (*peek)(struct ipcr_end *e);
+    int (*release)(struct ipcr_end *e);
+    int (*publisher_claim)(struct ipcr_publisher *p, const struct ipcr_topic *topic, uint64_t length);
+    char *(*publisher_lent)(const struct ipcr_publisher *p);
+    int64_t (*publisher_commit)(struct ipcr_publisher *p, uint64_t length, uint64_t info);
+    int (*publisher_abort)(struct ipcr_publisher *p);
+    int64_t (*subscriber_peek)(struct ipcr_subscriber *s);
+    int64_t (*subscriber_spin_and_peek)(struct ipcr_subscriber *s);
+    const char *(*subscriber_lent)(const struct ipcr_subscriber *s);
+    int (*subscriber_put_back)(struct ipcr_subscriber *s);
+    int (*subscriber_release)(struct ipcr_subscriber *s);
 };
 
 const void *ipcr_fast_calls(void);

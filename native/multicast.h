@@ -186,6 +186,7 @@ int64_t ipcr_subscriber_recv_many(struct ipcr_subscriber *s, char *out, uint64_t
 int ipcr_subscriber_settle(struct ipcr_subscriber *s, uint64_t taken, uint64_t next, uint64_t lost);
 /* Lend the next message in place, until it is released; or leave it the next one.  Not where it may be overwritten. */
 int64_t ipcr_subscriber_peek(struct ipcr_subscriber *s);
+int64_t ipcr_subscriber_spin_and_peek(struct ipcr_subscriber *s); /* spins before it says IPCR_EMPTY */
 const char *ipcr_subscriber_lent(const struct ipcr_subscriber *s);
 int ipcr_subscriber_release(struct ipcr_subscriber *s);
 int ipcr_subscriber_put_back(struct ipcr_subscriber *s);

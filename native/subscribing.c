@@ -412,7 +412,7 @@ int ipcr_subscriber_settle(struct ipcr_subscriber *s, uint64_t taken, uint64_t n
 
 /* --- in place ---------------------------------------------------------------------------------------------------------- */
 
-int64_t ipcr_subscriber_peek(struct ipcr_subscriber *s)
+static int64_t peek(struct ipcr_subscriber *s, bool may_spin)
 {
     struct found m;
     int rc = ipcr_subscriber_enter(s);
@@ -420,6 +420,8 @@ int64_t ipcr_subscriber_peek(struct ipcr_subscriber *s)
         return rc;
     const uint64_t before = s->next;
     rc = s->lossy || s->evictable ? IPCR_WRONG_SIDE : checked(s, find(s, &m));
+    if (rc == IPCR_EMPTY && may_spin && ipcr_subscriber_spin(s))
+        rc = checked(s, find(s, &m));
     if (s->next != before)
         move_cursor(s);
     if (rc == IPCR_OK) {
@@ -430,6 +432,9 @@ int64_t ipcr_subscriber_peek(struct ipcr_subscriber *s)
     ipcr_seat_leave(&s->seat);
     return rc == IPCR_OK ? result_of(&m) : rc;
 }
+
+int64_t ipcr_subscriber_peek(struct ipcr_subscriber *s) { return peek(s, false); }
+int64_t ipcr_subscriber_spin_and_peek(struct ipcr_subscriber *s) { return peek(s, true); }
 
 const char *ipcr_subscriber_lent(const struct ipcr_subscriber *s)
 {

@@ -269,14 +269,30 @@ def read_only(exporter: Any) -> np.ndarray[Any, Any]:
 
 def array_at(memory: Any, size: int, skew: int, exporter: Any) -> np.ndarray[Any, Any]:
     """The array of a whole message, over the message's own memory, which `exporter` exports (perhaps read-only)."""
-    start = memory[:8]
+    head, dtype, shape, order, _ = array_parts(memory, size, skew)
+    return array_over(shape, dtype, exporter, data_at(len(head), skew), order)
+
+
+Parts = tuple[bytes, "np.dtype[Any]", tuple[int, ...], str, int]
+"""Of an array in a message: its head, dtype, shape, order, and the bytes of its data."""
+
+
+def array_parts(memory: Any, size: int, skew: int) -> Parts:
+    """What a whole message says of its array."""
+    start = bytes(memory[:8])
     if size < 8 or (end := _head_length(start)) > size:
         raise corrupt(f"an array of {size} bytes without a head")
-    dtype, shape, order, nbytes = _head(memory[:end])
-    at = data_at(end, skew)
-    if at + nbytes != size:
+    head = bytes(memory[:end])
+    dtype, shape, order, nbytes = _head(head)
+    if data_at(end, skew) + nbytes != size:
         raise corrupt(f"{size} bytes for an array of dtype {dtype} and shape {shape}")
-    return array_over(shape, dtype, exporter, at, order)
+    return head, dtype, shape, order, nbytes
+
+
+def parts_to_claim(dtype: DTypeLike, shape: tuple[int, ...]) -> Parts:
+    """The same of an array that shall be lent."""
+    head, known, order, nbytes = array_like(dtype, shape)
+    return head, known, shape, order, nbytes
 
 
 def data_at(end: int, skew: int) -> int:

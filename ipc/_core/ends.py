@@ -81,10 +81,10 @@ class End(EndRoot):
     def _set_up(self) -> None:
         """For subclasses: state that is not handed over."""
 
-    def _go_fast(self, most: int) -> None:
-        """Let the accelerator do messages of up to `most` bytes; -1: none."""
+    def _go_fast(self, most: int, *, lends: bool = False) -> None:
+        """Let the accelerator do messages of up to `most` bytes (-1: none), and lend memory and arrays to readers."""
         if fast is not None:
-            self._bind(int(ffi.cast("uintptr_t", self._handle)), most)
+            self._bind(int(ffi.cast("uintptr_t", self._handle)), most, lends)
 
     @classmethod
     def _open(cls, segment: Segment, spin_ns: int) -> Self:
@@ -149,7 +149,7 @@ class End(EndRoot):
             self._closed_because = "it was collected"
             lib.ipcr_end_close(handle, True)
         if fast is not None:
-            self._bind(0, -1)
+            self._bind(0, -1, False)
         self._handle = None
         lib.ipcr_end_free(handle)
 

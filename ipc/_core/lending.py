@@ -14,7 +14,7 @@ import sys
 import weakref
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from ipc._core import arguments
 from ipc._core.ends import Use
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
         def _release(self) -> None: ...
 
 
-__all__ = ["Claim", "Loan", "Peek"]
+__all__ = ["Claim", "Loan", "Peek", "raise_busy"]
 
 _L = TypeVar("_L")
 
@@ -78,6 +78,14 @@ class _Probe:
 
 _UNKNOWN_EXPORTER = _Probe().attribute()
 _ONLY_IN_AS = _Probe().local() + 1  # an array known only by the name that the `with` gave it
+
+
+def raise_busy() -> NoReturn:
+    """Something is still alive that must not be."""
+    raise BusyError(
+        "something made from this memory (an array, a slice) is still alive after its `with`, and would show other "
+        "messages from now on; copy what you want to keep"
+    )
 
 
 class Loan(Use):
@@ -116,10 +124,7 @@ class Loan(Use):
             lent.__setstate__((1, (0,), lent.dtype, False, b""))
         lent = None
         if _refcount(self.exporter) > _UNKNOWN_EXPORTER:
-            raise BusyError(
-                "something made from this memory (an array, a slice) is still alive after its `with`, and would show "
-                "other messages from now on; copy what you want to keep"
-            )
+            raise_busy()
         self.exporter = None  # or whoever keeps the Claim or Peek would keep the segment
 
 

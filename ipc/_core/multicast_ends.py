@@ -40,8 +40,8 @@ def abandon() -> None:
 class MulticastEnd(SeatRoot):
     """A publisher or a subscriber.
 
-    With the accelerator, `publish`, `recv` and `__next__` begin in native/fast/multicasts.c, which does the plain
-    cases.
+    With the accelerator, `publish`, `recv` and `__next__` begin in native/fast/multicasts.c, `claim` and `view` in
+    lending.c, which do the plain cases.
     """
 
     __slots__ = ("__weakref__", "_closed_because", "_handle", "_label", "_segment", "_use")
@@ -67,10 +67,10 @@ class MulticastEnd(SeatRoot):
         self._use = None
         open_ends.add(self)
 
-    def _go_fast(self, *, pickles: bool = False) -> None:
-        """Let the accelerator do the plain cases; of a subscriber, those of pickles as well."""
+    def _go_fast(self, *, pickles: bool = False, lends: bool = False) -> None:
+        """Let the accelerator do the plain cases; of a subscriber, decode pickles, and lend memory and arrays."""
         if fast is not None:
-            self._bind(self._handle, int(ffi.cast("uintptr_t", self._handle)), pickles)
+            self._bind(self._handle, int(ffi.cast("uintptr_t", self._handle)), pickles, lends)
 
     def __str__(self) -> str:
         return self._label
@@ -104,7 +104,7 @@ class MulticastEnd(SeatRoot):
         self._closed_because = because
         open_ends.discard(self)
         if fast is not None:
-            self._bind(None, 0, False)
+            self._bind(None, 0, False, False)
         with contextlib.suppress(AttributeError, errors.ClosedError):  # another thread was faster
             type(self)._close_in_core(self._handle)
             del self._handle, self._segment

@@ -332,4 +332,4 @@ class _Claiming:
             lib.ipcr_publisher_abort(self._publisher._handle)
 
 
-accelerate(Publisher, "publish")
+accelerate(Publisher, "publish", "claim")

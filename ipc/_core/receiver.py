@@ -75,7 +75,7 @@ class MessageReceiver(ReceivingEnd, Generic[_T]):
         """Choose between the fast cases, which ask nothing, and the ones that look at everything."""
         plain = self._is_plain()
         self._inbox = self._new_inbox() if plain else None
-        self._go_fast(self._most if plain else -1)
+        self._go_fast(self._most if plain else -1, lends=plain and bool(self._accept >> encodings.ARRAY & 1))
 
     def _is_plain(self) -> bool:
         return bool(self._accept & 1) and self._most >= SMALL and self._assembly is None
@@ -363,4 +363,4 @@ class _GivenUp(Exception):
     """No more of the message will come; something else stands in the ring."""
 
 
-accelerate(MessageReceiver, "recv", "recv_many", "__next__")
+accelerate(MessageReceiver, "recv", "recv_many", "__next__", "view")

@@ -220,4 +220,4 @@ class MessageSender(SendingEnd, Generic[_T]):
         return claim_of(self, _skew, shape, dtype, nbytes, info, timeout)
 
 
-accelerate(MessageSender, "send", "send_many")
+accelerate(MessageSender, "send", "send_many", "claim")

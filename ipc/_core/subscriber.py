@@ -116,7 +116,8 @@ class Subscriber(MulticastEnd, Generic[_T]):
         self._inbox = None
         self._return(self._new_inbox())
         if accept & 1:
-            self._go_fast(pickles=bool(accept >> encodings.PICKLE & 1))
+            lends = not self._copies and bool(accept >> encodings.ARRAY & 1)
+            self._go_fast(pickles=bool(accept >> encodings.PICKLE & 1), lends=lends)
         return self
 
     def _new_inbox(self) -> Inbox:
@@ -448,4 +449,4 @@ def _freeing(names: list[Any]) -> Callable[[Any], None]:
     return free
 
 
-accelerate(Subscriber, "recv", "__next__")
+accelerate(Subscriber, "recv", "__next__", "view")

@@ -12,13 +12,6 @@
 
 enum { BATCH_BYTES = 4 * KEEP_LOCK, MOST_AT_ONCE = 1024 };
 
-/* The root of every end's class.  `handle` is owned by the Python part, which unbinds before it frees. */
-struct end {
-    PyObject_HEAD
-    struct ipcr_end *handle; /* NULL: nothing is fast */
-    Py_ssize_t most;         /* longest message handled here; -1: none */
-};
-
 enum fallback { SEND, SEND_MANY, SEND_MANY_FROM, RECV, RECV_MANY, NEXT, FALLBACKS };
 static const char *const fallback_names[FALLBACKS] = {
     "_send_over_cffi", "_send_many_over_cffi", "_send_many_from",
@@ -35,7 +28,7 @@ static PyObject *leave_it(enum fallback which, PyObject *self, PyObject *const *
 
 static PyObject *send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
-    const struct end *end = (const struct end *)self;
+    const struct fast_end *end = (const struct fast_end *)self;
     if (nargs == 1 && end->handle != NULL && PyBytes_CheckExact(args[0]) && fast_only_a_timeout(args, nargs, names, 1, 0)) {
         const char *message = PyBytes_AS_STRING(args[0]);
         const Py_ssize_t length = PyBytes_GET_SIZE(args[0]);
@@ -55,7 +48,7 @@ static PyObject *send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, P
 
 /* Adds a batch of items[0..count), of which short exact bytes are ours; *done says how many.  Whether the next one, if
  * there is one, may be ours as well; otherwise it isn't, or there is no room, or the end can't be used. */
-static int add_batch(const struct end *end, PyObject *const *items, Py_ssize_t count, Py_ssize_t *done)
+static int add_batch(const struct fast_end *end, PyObject *const *items, Py_ssize_t count, Py_ssize_t *done)
 {
     Py_ssize_t at = 0, bytes = 0;
     int ours = PyBytes_CheckExact(items[0]) && fast_core->batch_begin(end->handle) == IPCR_OK;
@@ -80,7 +73,7 @@ static int add_batch(const struct end *end, PyObject *const *items, Py_ssize_t c
  * rest, from the first message that is not one of ours, is the Python method's.  A list may change in between. */
 static PyObject *send_many(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
-    const struct end *end = (const struct end *)self;
+    const struct fast_end *end = (const struct fast_end *)self;
     if (nargs != 1 || names != NULL || end->handle == NULL || !(PyList_CheckExact(args[0]) || PyTuple_CheckExact(args[0])))
         return leave_it(SEND_MANY, self, args, nargs, names);
     Py_ssize_t done = 0;
@@ -115,13 +108,13 @@ static PyObject *send_many(PyObject *self, PyObject *const *args, Py_ssize_t nar
 /* --- recv ----------------------------------------------------------------------------------------------------- */
 
 /* A result of the core that is a whole message of raw bytes, which this receiver takes. */
-static int is_ours(const struct end *end, int64_t result)
+static int is_ours(const struct fast_end *end, int64_t result)
 {
     return result >= 0 && result <= end->most && result >> IPCR_RESULT_ENCODING_SHIFT == 0;
 }
 
 /* The next message, if it is one of ours; NULL without an error if it isn't.  With a timeout, the Python method spins. */
-static PyObject *take(const struct end *end, int may_spin)
+static PyObject *take(const struct fast_end *end, int may_spin)
 {
     const char *payload;
     int64_t length = fast_core->reading_begin(end->handle, &payload);
@@ -149,7 +142,7 @@ static PyObject *take(const struct end *end, int may_spin)
 
 static PyObject *recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
-    const struct end *end = (const struct end *)self;
+    const struct fast_end *end = (const struct fast_end *)self;
     if (end->handle != NULL && end->most >= 0 && fast_only_a_timeout(args, nargs, names, 0, 1)) {
         PyObject *message = take(end, nargs == 0 && names == NULL);
         if (message != NULL || PyErr_Occurred())
@@ -160,7 +153,7 @@ static PyObject *recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs, P
 
 static PyObject *next(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
-    const struct end *end = (const struct end *)self;
+    const struct fast_end *end = (const struct fast_end *)self;
     if (nargs == 0 && names == NULL && end->handle != NULL && end->most >= 0) {
         PyObject *message = take(end, 1);
         if (message != NULL || PyErr_Occurred())
@@ -170,7 +163,7 @@ static PyObject *next(PyObject *self, PyObject *const *args, Py_ssize_t nargs, P
 }
 
 /* What is there now, as long as it is ours, at most `most` messages and KEEP_LOCK bytes or one message. */
-static PyObject *take_all(const struct end *end, Py_ssize_t most)
+static PyObject *take_all(const struct fast_end *end, Py_ssize_t most)
 {
     const char *payload;
     PyObject *messages = PyList_New(0); /* now, because it may start a collection */
@@ -210,7 +203,7 @@ static PyObject *take_all(const struct end *end, Py_ssize_t most)
 
 static PyObject *recv_many(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
-    const struct end *end = (const struct end *)self;
+    const struct fast_end *end = (const struct fast_end *)self;
     if (end->handle != NULL && end->most >= 0 && fast_only_a_timeout(args, nargs, names, nargs == 0 ? 0 : 1, 1)) {
         const Py_ssize_t most = nargs == 0 ? MOST_AT_ONCE : PyLong_CheckExact(args[0]) ? PyLong_AsSsize_t(args[0]) : -1;
         if (most == -1)
@@ -228,19 +221,21 @@ static PyObject *recv_many(PyObject *self, PyObject *const *args, Py_ssize_t nar
 
 static PyObject *bind(PyObject *self, PyObject *args)
 {
-    struct end *end = (struct end *)self;
+    struct fast_end *end = (struct fast_end *)self;
     unsigned long long address;
     Py_ssize_t most;
-    if (!PyArg_ParseTuple(args, "Kn:_bind", &address, &most))
+    int lends;
+    if (!PyArg_ParseTuple(args, "Knp:_bind", &address, &most, &lends))
         return NULL;
     end->handle = fast_core != NULL ? (struct ipcr_end *)(uintptr_t)address : NULL; /* NOLINT: an address of the cffi module */
     end->most = most;
+    end->lender.lends = lends;
     Py_RETURN_NONE;
 }
 
 static PyMethodDef end_methods[] = {
     { "_bind", bind, METH_VARARGS,
-      "_bind($self, address, most, /)\n--\n\nUse the core's handle at `address` (0: none) for messages of up to `most` "
+      "_bind($self, address, most, lends, /)\n--\n\nUse the core's handle at `address` (0: none) for messages of up to `most` "
       "bytes." },
     { NULL, NULL, 0, NULL },
 };
@@ -248,6 +243,7 @@ static PyMethodDef end_methods[] = {
 static void end_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
+    fast_forget(&((struct fast_end *)self)->lender);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -261,7 +257,7 @@ static PyType_Slot end_slots[] = {
 
 static PyType_Spec end_spec = {
     .name = "ipc._core._fast.End",
-    .basicsize = sizeof(struct end),
+    .basicsize = sizeof(struct fast_end),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
     .slots = end_slots,
 };

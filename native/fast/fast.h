@@ -15,6 +15,26 @@
 
 extern const struct ipcr_fast_calls *fast_core; /* set once, by connect() */
 
+/* What an end that lends arrays remembers of the last one: see lending.c. */
+struct fast_lender {
+    PyObject *parts;       /* what it was */
+    PyObject *asked_dtype; /* of a writer: by which dtype it was asked for */
+    int lends;             /* of a reader: memory and arrays, to views */
+};
+static inline void fast_forget(struct fast_lender *lender)
+{
+    Py_CLEAR(lender->parts);
+    Py_CLEAR(lender->asked_dtype);
+}
+
+/* The root of every end's class.  `handle` is owned by the Python part, which unbinds before it frees. */
+struct fast_end {
+    PyObject_HEAD
+    struct ipcr_end *handle; /* NULL: nothing is fast */
+    Py_ssize_t most;         /* longest message handled here; -1: none */
+    struct fast_lender lender;
+};
+
 enum { KEEP_LOCK = 65536 }; /* longer ones are copied without the interpreter lock */
 
 #define FAST(function) ((PyCFunction)(void (*)(void))(function))
@@ -43,14 +63,15 @@ int fast_take_turns(struct fast_turn *turn);
 /* As the Python methods do: the error on its way says how many messages went before it. */
 void fast_say_how_many(const char *attribute, Py_ssize_t count);
 
-/* ends.c, queues.c, queue_batches.c, deliveries.c, multicasts.c: what they add to the module. */
+/* ends.c, queues.c, queue_batches.c, deliveries.c, multicasts.c, lending.c: what they add to the module. */
 extern PyTypeObject *fast_end_type, *fast_queue_type, *fast_delivery_type, *fast_seat_type;
 extern const struct fast_method fast_end_methods[], fast_queue_methods[], fast_queue_batch_methods[],
     fast_reliable_methods[],
-    fast_delivery_methods[], fast_seat_methods[];
+    fast_delivery_methods[], fast_seat_methods[], fast_seat_lending_methods[], fast_end_lending_methods[];
 int fast_ends_begin(PyObject *module);
 int fast_queues_begin(PyObject *module);
 int fast_deliveries_begin(PyObject *module);
 int fast_seats_begin(PyObject *module);
+int fast_lending_begin(PyObject *module);
 
 #endif

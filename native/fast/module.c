@@ -115,6 +115,8 @@ static PyObject *method(PyObject *module, PyObject *args)
         { fast_queue_type, fast_reliable_methods },
         { fast_delivery_type, fast_delivery_methods },
         { fast_seat_type, fast_seat_methods },
+        { fast_seat_type, fast_seat_lending_methods },
+        { fast_end_type, fast_end_lending_methods },
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         for (const struct fast_method *one = all[i].methods; one->of != NULL; one++)
@@ -155,7 +157,7 @@ PyMODINIT_FUNC PyInit__fast(void)
     timeout_name = PyUnicode_InternFromString("timeout");
     PyObject *module = timeout_name == NULL ? NULL : PyModule_Create(&module_definition);
     if (module != NULL && fast_ends_begin(module) == 0 && fast_queues_begin(module) == 0 &&
-        fast_deliveries_begin(module) == 0 && fast_seats_begin(module) == 0)
+        fast_deliveries_begin(module) == 0 && fast_seats_begin(module) == 0 && fast_lending_begin(module) == 0)
         return module;
     Py_XDECREF(module);
     return NULL;

@@ -7,14 +7,6 @@
  */
 #include "queues.h"
 
-/* The root of Publisher and Subscriber. */
-struct seat {
-    PyObject_HEAD
-    PyObject *owner; /* frees the handle when nobody has it any more: closing drops it while others are inside */
-    void *handle;    /* NULL: nothing is fast */
-    int pickles;     /* of a subscriber: whether it decodes those as well */
-};
-
 enum seat_name { PUBLISH, PUBLISH_READY, RECV, NEXT, FINISH, NAMES };
 static const char *const name_texts[NAMES] = {
     "_publish_over_cffi", "_publish_ready", "_recv_over_cffi", "___next___over_cffi", "_finish",
@@ -23,7 +15,7 @@ static PyObject *names_of[NAMES]; /* interned */
 
 /* --- publishing ------------------------------------------------------------------------------------------------- */
 
-static int64_t publish_now(const struct seat *seat, PyObject *data, uint64_t info)
+static int64_t publish_now(const struct fast_seat *seat, PyObject *data, uint64_t info)
 {
     struct ipcr_publisher *publisher = seat->handle;
     const struct ipcr_piece piece = { .data = PyBytes_AS_STRING(data), .length = (uint64_t)PyBytes_GET_SIZE(data) };
@@ -42,7 +34,7 @@ static int64_t publish_now(const struct seat *seat, PyObject *data, uint64_t inf
 
 static PyObject *publish(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
-    const struct seat *seat = (const struct seat *)self;
+    const struct fast_seat *seat = (const struct fast_seat *)self;
     if (nargs == 1 && seat->handle != NULL && fast_only_a_timeout(args, nargs, names, 1, 0)) {
         uint64_t info;
         PyObject *data = fast_encoded(args[0], &info);
@@ -70,7 +62,7 @@ static PyObject *decoded(PyObject *self, PyObject *data, int64_t result)
     PyObject *message;
     if (data == NULL || is_bytes(result))
         return data;
-    if (((const struct seat *)self)->pickles && result >> IPCR_RESULT_ENCODING_SHIFT == IPCR_PICKLE) {
+    if (((const struct fast_seat *)self)->pickles && result >> IPCR_RESULT_ENCODING_SHIFT == IPCR_PICKLE) {
         message = fast_loads(data);
     } else {
         PyObject *number = PyLong_FromLongLong(result), *stack[] = { self, data, number };
@@ -85,7 +77,7 @@ static PyObject *decoded(PyObject *self, PyObject *data, int64_t result)
  * the next, where messages are overwritten.  NULL without an error: the Python method sees why. */
 static PyObject *take_long(PyObject *self, int64_t result)
 {
-    const struct seat *seat = (const struct seat *)self;
+    const struct fast_seat *seat = (const struct fast_seat *)self;
     struct ipcr_subscriber *subscriber = seat->handle;
     PyObject *owner = Py_NewRef(seat->owner), *data = NULL;
     while (result >= 0 && (result & IPCR_RESULT_LENT) != 0) {
@@ -109,7 +101,7 @@ static PyObject *take_long(PyObject *self, int64_t result)
 /* The next message; NULL without an error if the Python method must see to it. */
 static PyObject *take(PyObject *self, int may_spin)
 {
-    const struct seat *seat = (const struct seat *)self;
+    const struct fast_seat *seat = (const struct fast_seat *)self;
     struct ipcr_subscriber_inbox inbox;
     inbox.subscriber = seat->handle;
     int64_t result = fast_core->subscriber_try_recv_into(&inbox);
@@ -131,7 +123,7 @@ static PyObject *take(PyObject *self, int may_spin)
 
 static PyObject *receive(enum seat_name python, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
-    if (((const struct seat *)self)->handle != NULL && fast_only_a_timeout(args, nargs, names, 0, 1)) {
+    if (((const struct fast_seat *)self)->handle != NULL && fast_only_a_timeout(args, nargs, names, 0, 1)) {
         PyObject *message = take(self, nargs == 0 && names == NULL);
         if (message != NULL || PyErr_Occurred())
             return message;
@@ -154,15 +146,16 @@ static PyObject *next(PyObject *self, PyObject *const *args, Py_ssize_t nargs, P
 
 static PyObject *bind(PyObject *self, PyObject *args)
 {
-    struct seat *seat = (struct seat *)self;
+    struct fast_seat *seat = (struct fast_seat *)self;
     PyObject *owner;
     unsigned long long address;
-    int pickles;
-    if (!PyArg_ParseTuple(args, "OKp:_bind", &owner, &address, &pickles))
+    int pickles, lends;
+    if (!PyArg_ParseTuple(args, "OKpp:_bind", &owner, &address, &pickles, &lends))
         return NULL;
     const int usable = fast_core != NULL && address != 0;
     seat->handle = usable ? (void *)(uintptr_t)address : NULL; /* NOLINT: an address of the cffi module */
     seat->pickles = pickles;
+    seat->lender.lends = lends;
     Py_XSETREF(seat->owner, usable ? Py_NewRef(owner) : NULL); /* last: it may free what we had, which runs other code */
     Py_RETURN_NONE;
 }
@@ -170,14 +163,15 @@ static PyObject *bind(PyObject *self, PyObject *args)
 static void seat_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
-    Py_CLEAR(((struct seat *)self)->owner);
+    Py_CLEAR(((struct fast_seat *)self)->owner);
+    fast_forget(&((struct fast_seat *)self)->lender);
     type->tp_free(self);
     Py_DECREF(type);
 }
 
 static PyMethodDef seat_methods[] = {
     { "_bind", bind, METH_VARARGS,
-      "_bind($self, owner, address, pickles, /)\n--\n\nUse the core's handle at `address` (0: none), which `owner` keeps "
+      "_bind($self, owner, address, pickles, lends, /)\n--\n\nUse the core's handle at `address` (0: none), which `owner` keeps "
       "alive." },
     { NULL, NULL, 0, NULL },
 };
@@ -189,7 +183,7 @@ static PyType_Slot seat_slots[] = {
 };
 static PyType_Spec seat_spec = {
     .name = "ipc._core._fast.Seat",
-    .basicsize = sizeof(struct seat),
+    .basicsize = sizeof(struct fast_seat),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
     .slots = seat_slots,
 };

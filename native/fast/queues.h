@@ -14,6 +14,15 @@ struct fast_queue {
     struct fast_scratch *scratch; /* of get_many, kept for the next one; NULL: none, or in use */
 };
 
+/* The root of Publisher and Subscriber. */
+struct fast_seat {
+    PyObject_HEAD
+    PyObject *owner; /* frees the handle when nobody has it any more: closing drops it while others are inside */
+    void *handle;    /* NULL: nothing is fast */
+    int pickles;     /* of a subscriber: whether it decodes those as well */
+    struct fast_lender lender;
+};
+
 enum fast_queue_name { PUT, PUT_READY, PUT_MANY, GET, GET_WAITING, GET_MANY, FINISH_AT, NAMES_OF_QUEUES };
 extern PyObject *fast_queue_names[NAMES_OF_QUEUES]; /* interned */
 
@@ -27,6 +36,8 @@ PyObject *fast_encoded_to(PyObject *name, PyObject *self, uint64_t info, PyObjec
                           Py_ssize_t count, PyObject *names);
 /* Spin for a message without the interpreter lock; whether there may be one, for a handle that is still open. */
 int fast_spin(const struct fast_queue *q, struct ipcr_queue *handle);
+static inline int fast_skew(int64_t result) { return 8 * (int)(result >> IPCR_RESULT_SKEW_SHIFT & 7); }
+static inline int fast_encoding(int64_t result) { return (int)(result >> IPCR_RESULT_ENCODING_SHIFT & 0xff); }
 static inline int64_t fast_length(int64_t result) { return result & ((INT64_C(1) << IPCR_RESULT_ENCODING_SHIFT) - 1); }
 /* Is the message one of ours: raw bytes, or a plain pickle, that stand in our memory? */
 int fast_is_simple(int64_t result);

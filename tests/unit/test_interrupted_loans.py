@@ -78,7 +78,7 @@ def test_an_interrupted_claim_sends_all_or_nothing_and_leaves_the_sender_usable(
     with tx, rx:
 
         def claim() -> None:
-            with tx.claim(*what) as memory:
+            with tx.claim(*what, timeout=5) as memory:  # by Python, where handlers run
                 memory[:] = 7 if what[1] else b"\x07" * 12
 
         def after(interrupted: bool) -> None:

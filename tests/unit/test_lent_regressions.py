@@ -157,7 +157,7 @@ def test_a_claim_that_can_not_be_committed_is_not_lent_for_ever(
     tx.send(b"before")
     with monkeypatch.context() as patch:
         patch.setattr(transfer, "lib", Refusing(ipcr_commit=lambda *_: getattr(lib, status)))
-        with pytest.raises(error), tx.claim(4) as memory:
+        with pytest.raises(error), tx.claim(4, timeout=5) as memory:  # by Python
             memory[:] = b"lent"
     assert not lib.ipcr_end_is_lent(tx._handle)
     tx.send(b"after")
