@@ -145,7 +145,7 @@ static int is_plain_shape(PyObject *shape)
 /* What an array of that shape and dtype is; NULL without an error if Python must see to it.  The one before is kept. */
 static PyObject *parts_to_claim(struct fast_lender *of, PyObject *shape, PyObject *dtype)
 {
-    if (!PyTuple_CheckExact(shape) || !is_plain_shape(shape))
+    if (dtype == Py_None || !PyTuple_CheckExact(shape) || !is_plain_shape(shape))
         return NULL;
     if (of->parts != NULL && of->asked_dtype == dtype && PyUnicode_CheckExact(dtype)) {
         const int same = PyObject_RichCompareBool(part(of->parts, SHAPE), shape, Py_EQ);
@@ -209,12 +209,6 @@ static void *handle_of(PyObject *end, int of_multicast)
 /* The handle goes when its end is closed, whoever has a loan: no call of the core after that. */
 static int is_open(const struct loan *loan) { return handle_of(loan->end, loan->of_multicast) == loan->handle; }
 
-/* What keeps the segment mapped; a loan that has ended keeps nothing. */
-static PyObject *owner_of(const struct loan *loan)
-{
-    return loan->of_multicast ? Py_NewRef(((const struct fast_seat *)loan->end)->owner)
-                              : PyObject_GetAttr(loan->end, segment_name);
-}
 
 static PyObject *new_loan(PyObject *end, int of_multicast, int claims, PyObject *const *args, Py_ssize_t nargs, uint64_t size,
                           PyObject *parts)
@@ -295,12 +289,12 @@ static int64_t begin_claim(struct loan *loan)
 static int64_t begin_view(struct loan *loan)
 {
     const int multicast = loan->of_multicast;
+    PyObject *owner = NULL;
     int64_t result = multicast ? fast_core->subscriber_peek(loan->handle) : fast_core->peek(loan->handle);
     if (result != IPCR_EMPTY)
         return result;
-    PyObject *owner = owner_of(loan); /* another thread may close it */
-    if (owner == NULL)
-        PyErr_Clear();
+    if (multicast) /* another thread may close it, and then the handle goes with its owner; a channel's stays with its end */
+        owner = Py_NewRef(((const struct fast_seat *)loan->end)->owner);
     Py_BEGIN_ALLOW_THREADS
     if (multicast)
         result = fast_core->subscriber_spin_and_peek(loan->handle);
@@ -350,10 +344,22 @@ static PyObject *hand_over(struct loan *loan)
     return lent;
 }
 
-/* Remember who has it, in place of whoever had it before. */
-static int known_to_its_end(struct loan *loan)
+/* The end forgets who has what it lent; an error on its way stays. */
+static void forget(struct loan *loan)
 {
-    PyObject *reference = PyWeakref_NewRef((PyObject *)loan, NULL);
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    if (PyObject_SetAttr(loan->end, use_name, Py_None) != 0)
+        PyErr_Clear(); /* no memory, say: its weak reference dies with the loan */
+    PyErr_Restore(type, value, trace);
+}
+
+/* What is made from the memory refers to the exporter, and that keeps the segment mapped, but not the end open.  The end
+ * knows who has it before anything else runs: others would take the memory for abandoned. */
+static int export(struct loan *loan, char *memory, Py_ssize_t size)
+{
+    loan->exporter = new_exporter(PyObject_GetAttr(loan->end, segment_name), memory, size, !loan->claims);
+    PyObject *reference = loan->exporter == NULL ? NULL : PyWeakref_NewRef((PyObject *)loan, NULL);
     const int rc = reference == NULL ? -1 : PyObject_SetAttr(loan->end, use_name, reference);
     Py_XDECREF(reference);
     return rc;
@@ -362,10 +368,9 @@ static int known_to_its_end(struct loan *loan)
 static PyObject *lend_claimed(struct loan *loan)
 {
     char *memory = memory_of(loan);
-    loan->exporter = new_exporter(owner_of(loan), memory, (Py_ssize_t)loan->size, 0);
     loan->sent = loan->size;
     loan->info = IPCR_INFO(0, IPCR_BYTES);
-    if (loan->exporter == NULL)
+    if (export(loan, memory, (Py_ssize_t)loan->size) != 0)
         return NULL;
     if (loan->parts == NULL)
         return PyMemoryView_FromObject(loan->exporter);
@@ -379,8 +384,7 @@ static PyObject *lend_claimed(struct loan *loan)
 static PyObject *lend_message(struct loan *loan, int64_t result)
 {
     char *memory = memory_of(loan);
-    loan->exporter = new_exporter(owner_of(loan), memory, (Py_ssize_t)fast_length(result), 1);
-    if (loan->exporter == NULL)
+    if (export(loan, memory, (Py_ssize_t)fast_length(result)) != 0)
         return NULL;
     if (fast_encoding(result) == IPCR_BYTES)
         return PyMemoryView_FromObject(loan->exporter);
@@ -413,10 +417,11 @@ static PyObject *enter(PyObject *self, PyObject *unused)
         return hand_over(loan);
     }
     loan->lent = loan->claims ? lend_claimed(loan) : lend_message(loan, result);
-    if (loan->lent == NULL || known_to_its_end(loan) != 0) {
-        Py_CLEAR(loan->lent);
+    if (loan->lent == NULL) {
+        forget(loan);
         Py_CLEAR(loan->exporter);
-        give_up(loan, 1); /* a message that can't be decoded is taken, as by recv */
+        if (is_open(loan)) /* making the array ran other code */
+            give_up(loan, 1); /* a message that can't be decoded is taken, as by recv */
         return NULL;
     }
     loan->out = 1;
@@ -477,7 +482,8 @@ static PyObject *raise_status(const struct loan *loan, int64_t status)
 static PyObject *end_claim(struct loan *loan, int failed)
 {
     const int busy = take_back(loan);
-    if (PyObject_SetAttr(loan->end, use_name, Py_None) != 0 || busy < 0 || failed || busy || !is_open(loan)) {
+    forget(loan);
+    if (failed || busy || !is_open(loan)) {
         if (is_open(loan))
             give_up(loan, 0);
         if (PyErr_Occurred())
@@ -496,10 +502,13 @@ static PyObject *end_claim(struct loan *loan, int failed)
 
 static PyObject *end_view(struct loan *loan, int failed)
 {
+    forget(loan);
     const int status = is_open(loan) ? give_up(loan, 1) : IPCR_CLOSED;
     const int busy = take_back(loan);
-    if (PyObject_SetAttr(loan->end, use_name, Py_None) != 0 || busy < 0)
+    if (busy < 0)
         return NULL;
+    if (failed && (status == IPCR_BUSY || status == IPCR_NOTHING_LENT))
+        Py_RETURN_NONE; /* nor does that hide an error on its way */
     if (status != IPCR_OK)
         return raise_status(loan, status);
     return busy && !failed ? raise_busy() : Py_NewRef(Py_None);

@@ -244,6 +244,70 @@ def test_an_end_is_not_closed_under_a_loan_and_what_outlives_it_stays_mapped() -
             call()
 
 
+def test_an_end_that_is_dropped_is_closed_also_while_a_slice_of_its_loan_lives() -> None:
+    """Or it would be in everybody's way for as long as that."""
+    multicast = ipc.Multicast[Any](capacity=4096)
+    kept = []
+    with pytest.raises(ipc.BusyError, match="still alive"), multicast.publisher().claim(3) as memory:
+        kept.append(memory[1:])
+    gc.collect()
+    with multicast.publisher() as publisher:  # there is one at a time
+        publisher.publish(b"abc")
+        with (
+            pytest.raises(ipc.BusyError, match="still alive"),
+            multicast.subscribe("oldest").view() as memory,
+        ):
+            kept.append(memory[1:])
+        gc.collect()
+        assert multicast.stats().subscribers == ()
+        assert bytes(kept[1]) == b"bc"
+    kept.clear()
+    multicast.close()
+
+
+def test_an_end_knows_of_its_loan_while_the_array_is_being_made(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread, or a signal's handler, must not take the memory for abandoned."""
+    from ipc._core import encoding
+
+    publisher, subscriber = ends
+    parse, met = encoding.array_parts, []
+
+    def busy_meanwhile(*args: Any) -> Any:
+        for call in (subscriber.recv, subscriber.view().__enter__, subscriber.close):
+            with pytest.raises(ipc.BusyError):
+                call()
+            met.append(call)
+        return parse(*args)
+
+    publisher.publish(np.arange(3))
+    monkeypatch.setattr(encoding, "array_parts", busy_meanwhile)
+    with subscriber.view() as array:
+        assert array.tolist() == [0, 1, 2]
+    assert len(met) == 3
+
+
+def test_an_array_that_can_not_be_made_is_taken_and_the_end_may_be_closed(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ipc._core import encoding
+
+    publisher, subscriber = ends
+
+    def fails(*_: Any) -> Any:
+        raise MemoryError
+
+    publisher.publish(np.arange(3))
+    publisher.publish(b"next")
+    with monkeypatch.context() as patched:
+        patched.setattr(encoding, "array_parts", fails)
+        view = subscriber.view()
+        with pytest.raises(MemoryError):
+            view.__enter__()
+    assert subscriber.recv() == b"next"
+    subscriber.close()
+    publisher.close()
+
+
 def test_a_claim_that_can_never_fit_says_so(ends: Ends) -> None:
     publisher, _ = ends
     for ask in ((1 << 20,), ((1 << 20,), "u1"), ((1 << 40,), "u1")):

@@ -104,6 +104,7 @@ def test_a_claim_has_a_type_like_any_message(ends: Ends) -> None:
     [
         (lambda tx: tx.claim(), TypeError),
         (lambda tx: tx.claim((2, 3)), TypeError),  # says that a shape needs a dtype
+        (lambda tx: tx.claim((2, 3), None), TypeError),
         (lambda tx: tx.claim(-1), ValueError),
         (lambda tx: tx.claim(nbytes=-1), ValueError),
         (lambda tx: tx.claim(1.5), TypeError),
