@@ -150,10 +150,12 @@ int ipcr_queue_take_lane(struct ipcr_queue *q, bool may_allocate)
     int rc = ipcr_queue_ready(q);
     if (rc == IPCR_OK && q->lanes_taken < q->segment->options.lanes_each) {
         rc = ipcr_queue_checked(q, ipcr_producer_take(&q->own[q->lanes_taken], q->segment, may_allocate));
-        if (rc == IPCR_OK)
+        if (rc == IPCR_OK) {
             q->turn = q->lanes_taken++;
-        else if (may_allocate && q->lanes_taken > 0)
+            ipcr_queue_note_sleep(q);
+        } else if (may_allocate && q->lanes_taken > 0) {
             q->enough_lanes = true; /* the others have theirs: we make do with fewer */
+        }
     }
     pthread_mutex_unlock(&q->producing);
     return rc;

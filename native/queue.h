@@ -186,6 +186,8 @@ void ipcr_queue_pass_on(struct ipcr_queue *q, int rc);
 void ipcr_lower_hint(ipcr_word64 *hint, uint64_t to);
 /* We were woken for room, and have used it or can't: if there is more, others may wait for it as well. */
 void ipcr_queue_pass_room_on(struct ipcr_queue *q);
+/* Statistics: to a lane of ours, once there is one; a queue may be full before our first message.  `producing` is held. */
+void ipcr_queue_note_sleep(struct ipcr_queue *q);
 /* A message can be taken again. */
 void ipcr_queue_tell_returned(struct ipcr_queue *q, uint32_t lane, uint64_t sequence);
 /* End a lease without an ack; false: it was not there any more. */

@@ -210,17 +210,13 @@ static int wait_for_fewer(struct ipcr_queue *q, struct wish *wish, uint64_t dead
     return rc;
 }
 
-/* Kept until there is a lane to write it to: a queue may be full before our first message. */
-static void note_sleep(struct ipcr_queue *q, uint64_t slept_ns)
+void ipcr_queue_note_sleep(struct ipcr_queue *q)
 {
-    pthread_mutex_lock(&q->producing);
-    q->parked_ns += slept_ns;
-    if (q->lanes_taken > 0) {
-        ipcr_word64 *noted = &q->own[q->turn].lane->words->parked_ns;
-        store_relaxed64(noted, load_relaxed64(noted) + q->parked_ns);
-        q->parked_ns = 0;
-    }
-    pthread_mutex_unlock(&q->producing);
+    if (q->parked_ns == 0 || q->lanes_taken == 0)
+        return;
+    ipcr_word64 *noted = &q->own[q->turn].lane->words->parked_ns;
+    store_relaxed64(noted, load_relaxed64(noted) + q->parked_ns);
+    q->parked_ns = 0;
 }
 
 int ipcr_queue_wait_for_room(struct ipcr_queue *q, uint64_t length, uint64_t deadline_ns)
@@ -248,8 +244,12 @@ int ipcr_queue_wait_for_room(struct ipcr_queue *q, uint64_t length, uint64_t dea
     rc = crowded ? wait_for_fewer(q, &wish, deadline_ns, &slept)
                  : wait_for_end(q, &words->room_parked, &words->room_at, &q->room_waiters, is_done, &wish, deadline_ns,
                                 &slept);
-    if (slept)
-        note_sleep(q, ipcr_os_now_ns() - since);
+    if (slept) {
+        pthread_mutex_lock(&q->producing);
+        q->parked_ns += ipcr_os_now_ns() - since;
+        ipcr_queue_note_sleep(q);
+        pthread_mutex_unlock(&q->producing);
+    }
     return rc;
 }
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from ipc._core import encoding as encodings
-from ipc._core.handlers import raised_by_handler
+from ipc._core.handlers import interrupts
 from ipc._core.native import ffi, lib
 
 __all__ = ["Assembly"]
@@ -58,7 +58,7 @@ class Assembly:
         except BaseException as error:  # garbage, no memory, what unpickling raised, or a signal's handler
             self._skip_the_rest()
             at_an_end = first or self._at == self.size
-            if not isinstance(error, Exception) or not at_an_end or raised_by_handler(error):
+            if not at_an_end or interrupts(error):
                 self.lost = True
                 raise
             self.refusal = error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipc import errors
 from ipc._core.encoding import Encoded, encode
-from ipc._core.handlers import raised_by_handler
+from ipc._core.handlers import interrupts
 from ipc._core.native import ffi, lib
 from ipc._core.transfer import LENGTH
 
@@ -63,7 +63,7 @@ class Batch:
         try:
             yield
         except BaseException as error:
-            if isinstance(error, Exception) and not raised_by_handler(error):
+            if not interrupts(error):
                 self._flush()
                 raise
             self._deadline = _NO_WAIT

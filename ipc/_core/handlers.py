@@ -1,4 +1,4 @@
-"""Did a signal's handler raise this?
+"""Is an error the call's, or a message's?
 
 Decoding and encoding run code of users, whose errors are the message's, and are told in its place.  A signal's handler
 may raise in the middle of that, and then the error is the call's: an alarm, say, that shall end it.
@@ -12,14 +12,17 @@ from collections.abc import Iterator
 from types import CodeType
 from typing import Any
 
-__all__ = ["raised_by_handler"]
+__all__ = ["interrupts"]
 
 
-def raised_by_handler(error: BaseException) -> bool:
-    """Whether it came through a signal's handler that is installed now: a function, a method, a partial or an object.
+def interrupts(error: BaseException) -> bool:
+    """Whether it ends the call: no Exception, or one that came through a signal's handler that is installed now (a
+    function, a method, a partial or an object).
 
     Only for errors on their way through an `except`: it looks at the whole traceback.
     """
+    if not isinstance(error, Exception):
+        return True
     codes = set(_codes())
     trace = error.__traceback__ if codes else None
     while trace is not None:

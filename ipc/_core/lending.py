@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
@@ -94,7 +95,7 @@ class Loan(Use):
     __slots__ = ("_lent", "exporter")
 
     def __init__(self, end: LendingEnd, pointer: Any, size: int, *, by_caller: bool = True) -> None:
-        self.by_caller = by_caller  # as Use.__init__ does, without its frame
+        super().__init__(by_caller=by_caller)
         # through the pointer the collector sees that whoever holds the memory holds the mapping
         self.exporter: Any = ffi.buffer(ffi.gc(pointer, end._attached().keep), size)
         self._lent: Any = None
@@ -115,10 +116,8 @@ class Loan(Use):
         """Take the memory back; BusyError when something made from it is still alive."""
         lent, self._lent = self._lent, None
         if lent.__class__ is memoryview:
-            try:  # noqa: SIM105  (three frames less than contextlib.suppress)
+            with suppress(BufferError):  # a slice or a view of it lives, and with it the exporter
                 lent.release()
-            except BufferError:
-                pass  # a slice or a view of it lives, and with it the exporter
         elif lent is not None and _refcount(lent) <= _ONLY_IN_AS:
             # the name in `as` outlives its `with`: from now on it is an empty array, which lets go of the memory
             lent.__setstate__((1, (0,), lent.dtype, False, b""))

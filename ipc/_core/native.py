@@ -14,6 +14,8 @@ interpreter.refuse_unsupported()  # before the extensions, which may refuse with
 try:
     from ipc._core._native import ffi, lib
 except ModuleNotFoundError as error:
+    if error.name != "ipc._core._native":  # of cffi, say
+        raise
     raise ImportError(
         f"the extension beside {__file__} is not built.  In a checkout, `make build` does it; to use an installed "
         "ipc-rings, start Python in another directory"

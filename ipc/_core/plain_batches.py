@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from ipc._core.encoding import BYTES, PICKLE
-from ipc._core.handlers import raised_by_handler
+from ipc._core.handlers import interrupts
 from ipc._core.native import ffi, lib
 from ipc._core.queues import BATCH_BYTES, BATCH_MESSAGES, PICKLED
 
@@ -41,7 +41,7 @@ class Plain(NamedTuple):
             for obj in objs:
                 data.append(_dumps(obj, 5, buffer_callback=buffers.append))  # noqa: PERF401  (what came before counts)
         except Exception as error:
-            if raised_by_handler(error):
+            if interrupts(error):
                 raise
             failed = error
         return None if buffers else cls(data, PICKLE, failed)

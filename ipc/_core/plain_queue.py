@@ -20,7 +20,7 @@ from ipc import errors
 from ipc._core import arguments, queue_stats
 from ipc._core.encoding import PICKLE, Encoded, encode
 from ipc._core.feeder import Feeder
-from ipc._core.handlers import raised_by_handler
+from ipc._core.handlers import interrupts
 from ipc._core.native import accelerate, ffi, lib
 from ipc._core.plain_batches import Plain, Scratch, put_plain
 from ipc._core.queues import (
@@ -382,11 +382,6 @@ class Queue(QueueHandle, Generic[_T]):
         """The accelerator has leased something that it doesn't decode, and copied it."""
         return self._decode(ffi.buffer(ffi.cast("char *", address), result & LENGTH), result)
 
-    @staticmethod
-    def _was_interrupted(error: BaseException) -> bool:
-        """For the accelerator."""
-        return not isinstance(error, Exception) or raised_by_handler(error)
-
     def get_nowait(self) -> _T:
         """`get(block=False)`."""
         return self.get(False)
@@ -448,7 +443,7 @@ class Queue(QueueHandle, Generic[_T]):
             self._decode_all(scratch, count, messages)
             taken = count
         except Exception as error:
-            if raised_by_handler(error):
+            if interrupts(error):
                 raise
             taken = len(messages) or 1
             if not messages:

@@ -35,7 +35,6 @@ _MOST_TOPICS: Final = 1024  # whose native form is remembered
 _MOST_NAMED: Final = 5  # laggards in one error
 
 _publish_bytes = lib.ipcr_publish_bytes
-_claim, _commit, _lent = lib.ipcr_publisher_claim, lib.ipcr_publisher_commit, lib.ipcr_publisher_lent
 
 
 @final
@@ -306,25 +305,21 @@ class _Claiming:
 
     def _claim(self, size: int, timeout: float | None) -> Any:
         publisher = self._publisher
-        if _claim(publisher._handle, self._topic, size) >= 0:
-            return _lent(publisher._handle)
 
         def attempt() -> int:
-            status = int(_claim(publisher._handle, self._topic, size))
+            status = int(lib.ipcr_publisher_claim(publisher._handle, self._topic, size))
             if status == lib.IPCR_LENT and (publisher._use is None or publisher._use() is None):
                 lib.ipcr_publisher_abort(publisher._handle)  # whoever had it is gone, and can't commit it any more
-                status = int(_claim(publisher._handle, self._topic, size))
+                status = int(lib.ipcr_publisher_claim(publisher._handle, self._topic, size))
             return status
 
         publisher._until_room(attempt, size, arguments.deadline_ns(timeout))
-        return _lent(publisher._handle)
+        return lib.ipcr_publisher_lent(publisher._handle)
 
     def _commit(self, size: int, info: int) -> None:
+        self._use = None
         publisher = self._publisher
-        publisher._use = None
-        status = int(_commit(publisher._handle, size, info))
-        if status < 0:
-            publisher._check(status, size)
+        publisher._check(int(lib.ipcr_publisher_commit(publisher._handle, size, info)), size)
 
     def _abort(self) -> None:
         self._use = None

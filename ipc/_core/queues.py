@@ -21,7 +21,7 @@ from ipc import errors
 from ipc._core import arguments, parcels
 from ipc._core import encoding as encodings
 from ipc._core.encoding import Encoded, encode
-from ipc._core.handlers import raised_by_handler
+from ipc._core.handlers import interrupts
 from ipc._core.native import QueueRoot, check, fast, ffi, lib, raise_status
 from ipc._core.segment import Segment
 from ipc._core.sharing import Shared, hand_over, take_over
@@ -406,7 +406,7 @@ def batches(objs: Iterable[Any]) -> Iterator[list[Encoded]]:
                 break
             message = encode(obj)
         except Exception as error:
-            if raised_by_handler(error):
+            if interrupts(error):
                 raise
             failed = error
             break

@@ -17,7 +17,7 @@ from ipc._core import encoding as encodings
 from ipc._core.assembly import Assembly
 from ipc._core.batches import Scratch
 from ipc._core.ends import NOT_READY, Use
-from ipc._core.handlers import raised_by_handler
+from ipc._core.handlers import interrupts
 from ipc._core.lending import Loan, Peek
 from ipc._core.native import accelerate, ffi, lib
 from ipc._core.transfer import ENCODING_SHIFT, LENGTH, LENT, SKEW_SHIFT, SMALL, Inbox, ReceivingEnd
@@ -303,7 +303,7 @@ class MessageReceiver(ReceivingEnd, Generic[_T]):
                 messages.append(self._decoded(memory, result))
                 taken += 1
         except BaseException as error:
-            if not isinstance(error, Exception) or raised_by_handler(error):
+            if interrupts(error):
                 taken = 0  # all of them stay
                 raise
             if not messages:

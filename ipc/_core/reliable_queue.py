@@ -21,7 +21,7 @@ from ipc._core import arguments, queue_stats
 from ipc._core import encoding as encodings
 from ipc._core.delivery import LEASE, UNREAD, VIEWABLE, DeadLetter, Delivery, Receipt
 from ipc._core.encoding import encode
-from ipc._core.handlers import raised_by_handler
+from ipc._core.handlers import interrupts
 from ipc._core.hands import Hands
 from ipc._core.native import accelerate, check, ffi, lib
 from ipc._core.queues import DEFAULT_LANE, PICKLED, Empty, Full, QueueHandle, batches, options, size_of
@@ -398,7 +398,7 @@ class ReliableQueue(QueueHandle, Generic[_T]):
                 except Empty:
                     break
                 except Exception as error:  # one that can't be decoded, which was given back: the next call says why
-                    if raised_by_handler(error):
+                    if interrupts(error):
                         raise
                     break
         except BaseException:  # of the first, or of a signal's handler: nobody would know of them
@@ -454,7 +454,7 @@ class ReliableQueue(QueueHandle, Generic[_T]):
                 except (Full, errors.ClosedError, errors.OutOfSharedMemoryError):
                     return  # tried again at the next call
                 except Exception as error:
-                    if raised_by_handler(error):
+                    if interrupts(error):
                         raise
                     continue  # too large, say: it stays here, and is listed
                 lib.ipcr_lease_bury(self._handle, lease)
@@ -486,7 +486,7 @@ class ReliableQueue(QueueHandle, Generic[_T]):
         try:
             message = self._decode(memory, result)
         except Exception as error:  # perhaps that is why it was given up
-            if raised_by_handler(error):
+            if interrupts(error):
                 raise
             message = bytes(memory)
             reason = f"{reason}; can't be decoded here: {type(error).__name__}: {str(error)[:200]}"

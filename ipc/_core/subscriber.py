@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, NoReturn, Typ
 from ipc import errors
 from ipc._core import arguments, refusals
 from ipc._core import encoding as encodings
-from ipc._core.handlers import raised_by_handler
+from ipc._core.handlers import interrupts
 from ipc._core.lending import Loan, Peek
 from ipc._core.multicast_ends import MulticastEnd, name_of
 from ipc._core.native import accelerate, check, ffi, lib
@@ -31,7 +31,6 @@ _BATCH_MESSAGES: Final = 1024
 
 _recv = lib.ipcr_subscriber_recv_into
 _try_recv = lib.ipcr_subscriber_try_recv_into
-_peek, _lent = lib.ipcr_subscriber_peek, lib.ipcr_subscriber_lent
 _new_memory = ffi.new_allocator(should_clear_after_alloc=False)
 
 # Where native code puts a small message: the struct that it takes, a buffer over its bytes, and the handle that the
@@ -240,7 +239,7 @@ class Subscriber(MulticastEnd, Generic[_T]):
                 messages.append(self._decoded(memory, result))
                 taken += 1
         except BaseException as error:
-            if not isinstance(error, Exception) or raised_by_handler(error):
+            if interrupts(error):
                 taken = 0  # all of them stay
                 raise
             if not messages:
@@ -371,20 +370,17 @@ class Subscriber(MulticastEnd, Generic[_T]):
         return Peek(self, timeout, self._show)
 
     def _peek(self, timeout: float | None) -> tuple[int, Any, int]:
-        result = int(_peek(self._handle))
-        if result >= 0:
-            return result, _lent(self._handle), result & LENGTH
         deadline = arguments.deadline_ns(timeout)
 
         def attempt() -> int:
-            result = int(_peek(self._handle))
+            result = int(lib.ipcr_subscriber_peek(self._handle))
             if result == lib.IPCR_LENT and (self._use is None or self._use() is None):
                 lib.ipcr_subscriber_put_back(self._handle)  # whoever had it is gone: it stays the next message
-                result = int(_peek(self._handle))
+                result = int(lib.ipcr_subscriber_peek(self._handle))
             return result
 
         result = self._waiting(attempt, deadline)
-        return result, _lent(self._handle), result & LENGTH
+        return result, lib.ipcr_subscriber_lent(self._handle), result & LENGTH
 
     def _put_back(self) -> None:
         self._use = None

@@ -77,7 +77,7 @@ static PyObject *send_many(PyObject *self, PyObject *const *args, Py_ssize_t nar
     if (nargs != 1 || names != NULL || end->handle == NULL || !(PyList_CheckExact(args[0]) || PyTuple_CheckExact(args[0])))
         return leave_it(SEND_MANY, self, args, nargs, names);
     Py_ssize_t done = 0;
-    struct fast_turn turn = fast_first_turn();
+    int64_t turn = fast_first_turn();
     for (;;) {
         const Py_ssize_t left = PySequence_Fast_GET_SIZE(args[0]) - done;
         if (left <= 0)

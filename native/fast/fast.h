@@ -55,15 +55,12 @@ int fast_intern(PyObject **strings, const char *const *texts, int count);
 
 /* For methods that go through many objects: a look after signals, and now and then a turn for other threads; -1 and an
  * error if a signal's handler raised. */
-struct fast_turn {
-    int64_t since_ns;
-};
-struct fast_turn fast_first_turn(void);
-int fast_take_turns(struct fast_turn *turn);
+int64_t fast_first_turn(void);
+int fast_take_turns(int64_t *turn_ns);
 /* As the Python methods do: the error on its way says how many messages went before it. */
 void fast_say_how_many(const char *attribute, Py_ssize_t count);
 
-/* ends.c, queues.c, queue_batches.c, deliveries.c, multicasts.c, lending.c: what they add to the module. */
+/* ends.c, queues.c, queue_batches.c, deliveries.c, multicasts.c, lent.c, lending.c: what they add to the module. */
 extern PyTypeObject *fast_end_type, *fast_queue_type, *fast_delivery_type, *fast_seat_type;
 extern const struct fast_method fast_end_methods[], fast_queue_methods[], fast_queue_batch_methods[],
     fast_reliable_methods[],
@@ -72,6 +69,7 @@ int fast_ends_begin(PyObject *module);
 int fast_queues_begin(PyObject *module);
 int fast_deliveries_begin(PyObject *module);
 int fast_seats_begin(PyObject *module);
-int fast_lending_begin(PyObject *module);
+int fast_lent_begin(void);
+int fast_lending_begin(void);
 
 #endif

@@ -1,182 +1,22 @@
-/* lending.c - what writers claim and readers view, of channels and multicasts; see fast.h and ipc/_core/lending.py.
+/* lending.c - what writers claim and readers view, of channels and multicasts; see lending.h and ipc/_core/lending.py.
  *
- * Memory, and arrays, that can be lent now, without a type, a topic or a timeout.  A loan that can't be made at once is Python's: it asks the method over
- * cffi for one, and hands its `with` on to that.
+ * Memory, and arrays, that can be lent now, without a type, a topic or a timeout.  A loan that can't be made at once is
+ * Python's: it asks the method over cffi for one, and hands its `with` on to that.
  *
  * Two objects, as in Python: the loan, by which the end knows (by a weak reference) whether anybody has what it lent, and
- * the exporter, which keeps the memory mapped, and to which everything refers that is made from it: whoever still does
- * when the `with` ends is counted.
+ * the exporter (lent.c), to which everything refers that is made from the memory: whoever still does when the `with` ends
+ * is counted.
  */
-#include "queues.h"
+#include "lending.h"
 
 #include <structmember.h>
 
-enum { ALIGNMENT = 64, LONGEST = 1 << 30 }; /* more than LONGEST is left to Python, which knows what is too much */
+enum { LONGEST = 1 << 30 }; /* more is left to Python, which knows what is too much */
 
 enum name { CLAIM, VIEW, NAMES };
 static const char *const name_texts[NAMES] = { "_claim_over_cffi", "_view_over_cffi" };
 static PyObject *names_of[NAMES], *use_name, *nbytes_name, *segment_name; /* interned */
-static PyTypeObject *exporter_type, *loan_type;
-
-/* --- the exporter ----------------------------------------------------------------------------------------------- */
-
-struct exporter {
-    PyObject_HEAD
-    PyObject *owner; /* it keeps the segment mapped */
-    char *memory;
-    Py_ssize_t size;
-    int read_only;
-};
-
-/* Takes the reference to its owner. */
-static PyObject *new_exporter(PyObject *owner, char *memory, Py_ssize_t size, int read_only)
-{
-    struct exporter *made = owner == NULL ? NULL : PyObject_New(struct exporter, exporter_type);
-    if (made == NULL) {
-        Py_XDECREF(owner);
-        return NULL;
-    }
-    made->owner = owner;
-    made->memory = memory;
-    made->size = size;
-    made->read_only = read_only;
-    return (PyObject *)made;
-}
-
-static int get_buffer(PyObject *self, Py_buffer *view, int flags)
-{
-    const struct exporter *e = (const struct exporter *)self;
-    return PyBuffer_FillInfo(view, self, e->memory, e->size, e->read_only, flags);
-}
-
-static void exporter_dealloc(PyObject *self)
-{
-    PyTypeObject *type = Py_TYPE(self);
-    Py_DECREF(((struct exporter *)self)->owner);
-    type->tp_free(self);
-    Py_DECREF(type);
-}
-
-static PyType_Slot exporter_slots[] = {
-    { Py_tp_doc, "Memory of a ring, while it is lent." },
-    { Py_tp_dealloc, exporter_dealloc },
-    { Py_bf_getbuffer, get_buffer },
-    { 0, NULL },
-};
-static PyType_Spec exporter_spec = {
-    .name = "ipc._core._fast.Exporter",
-    .basicsize = sizeof(struct exporter),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .slots = exporter_slots,
-};
-
-/* --- arrays ------------------------------------------------------------------------------------------------------- */
-
-/* What encodings.parts_to_claim and array_parts say of an array. */
-enum part { HEAD, DTYPE, SHAPE, ORDER, BYTES };
-
-static PyObject *part(PyObject *parts, enum part which) { return PyTuple_GET_ITEM(parts, which); }
-
-static PyObject *from_encoding(const char *function, const char *format, ...)
-{
-    va_list arguments;
-    PyObject *module = PyImport_ImportModule("ipc._core.encoding"), *made = NULL;
-    PyObject *callable = module == NULL ? NULL : PyObject_GetAttrString(module, function);
-    va_start(arguments, format);
-    PyObject *args = callable == NULL ? NULL : Py_VaBuildValue(format, arguments);
-    va_end(arguments);
-    if (args != NULL)
-        made = PyObject_CallObject(callable, args);
-    Py_XDECREF(args);
-    Py_XDECREF(callable);
-    Py_XDECREF(module);
-    return made;
-}
-
-static Py_ssize_t head_bytes(PyObject *parts) { return PyBytes_GET_SIZE(part(parts, HEAD)); }
-
-static uint64_t data_bytes(PyObject *parts) { return PyLong_AsUnsignedLongLong(part(parts, BYTES)); }
-
-/* Where the data begin, in a message that stands `skew` behind a multiple of ALIGNMENT. */
-static Py_ssize_t data_at(PyObject *parts, int skew)
-{
-    return (skew + head_bytes(parts) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT - skew;
-}
-
-static PyObject *array_over(PyObject *parts, PyObject *exporter, Py_ssize_t at)
-{
-    static PyObject *ndarray; /* numpy is imported by whoever needs the first array */
-    if (ndarray == NULL) {
-        PyObject *numpy = PyImport_ImportModule("numpy");
-        ndarray = numpy == NULL ? NULL : PyObject_GetAttrString(numpy, "ndarray");
-        Py_XDECREF(numpy);
-        if (ndarray == NULL)
-            return NULL;
-    }
-    PyObject *offset = PyLong_FromSsize_t(at), *made = NULL;
-    PyObject *args[] = { part(parts, SHAPE), part(parts, DTYPE), exporter, offset, Py_None, part(parts, ORDER) };
-    if (offset != NULL)
-        made = PyObject_Vectorcall(ndarray, args, 6, NULL);
-    Py_XDECREF(offset);
-    return made;
-}
-
-/* Whoever renames the fields of an array that came with a dtype changes it: such a one is asked for each time. */
-static int may_be_kept(PyObject *parts)
-{
-    PyObject *fields = PyObject_GetAttrString(part(parts, DTYPE), "names");
-    const int plain = fields == Py_None;
-    PyErr_Clear();
-    Py_XDECREF(fields);
-    return plain;
-}
-
-static int is_plain_shape(PyObject *shape)
-{
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(shape); i++) {
-        PyObject *extent = PyTuple_GET_ITEM(shape, i);
-        int overflow;
-        if (!PyLong_CheckExact(extent) || PyLong_AsLongAndOverflow(extent, &overflow) < 0 || overflow != 0)
-            return 0;
-    }
-    return 1;
-}
-
-/* What an array of that shape and dtype is; NULL without an error if Python must see to it.  The one before is kept. */
-static PyObject *parts_to_claim(struct fast_lender *of, PyObject *shape, PyObject *dtype)
-{
-    if (dtype == Py_None || !PyTuple_CheckExact(shape) || !is_plain_shape(shape))
-        return NULL;
-    if (of->parts != NULL && of->asked_dtype == dtype && PyUnicode_CheckExact(dtype)) {
-        const int same = PyObject_RichCompareBool(part(of->parts, SHAPE), shape, Py_EQ);
-        if (same != 0)
-            return same < 0 ? NULL : Py_NewRef(of->parts);
-    }
-    PyObject *parts = from_encoding("parts_to_claim", "(OO)", dtype, shape);
-    if (parts != NULL && PyUnicode_CheckExact(dtype) && may_be_kept(parts)) {
-        Py_XSETREF(of->parts, Py_NewRef(parts));
-        Py_XSETREF(of->asked_dtype, Py_NewRef(dtype));
-    }
-    return parts;
-}
-
-/* What the message of this result is, that stands there: its head may be the last one's, byte for byte. */
-static PyObject *parts_of_message(struct fast_lender *of, const char *memory, int64_t result, PyObject *exporter)
-{
-    const uint64_t size = (uint64_t)fast_length(result);
-    if (of->parts != NULL) {
-        const uint64_t at = (uint64_t)data_at(of->parts, fast_skew(result));
-        if (at <= size && size - at == data_bytes(of->parts) &&
-            memcmp(memory, PyBytes_AS_STRING(part(of->parts, HEAD)), (size_t)head_bytes(of->parts)) == 0)
-            return Py_NewRef(of->parts);
-    }
-    PyObject *view = PyMemoryView_FromObject(exporter);
-    PyObject *parts = view == NULL ? NULL : from_encoding("array_parts", "(OKi)", view, (unsigned long long)size, fast_skew(result));
-    Py_XDECREF(view);
-    if (parts != NULL && may_be_kept(parts))
-        Py_XSETREF(of->parts, Py_NewRef(parts));
-    return parts;
-}
+static PyTypeObject *loan_type;
 
 /* --- a loan ------------------------------------------------------------------------------------------------------- */
 
@@ -196,32 +36,32 @@ struct loan {
     char by_caller; /* see Use of ends.py */
 };
 
-static struct fast_lender *lender_of(PyObject *end, int of_multicast)
+static int is_of_multicast(PyObject *end) { return PyObject_TypeCheck(end, fast_seat_type); }
+
+static struct fast_lender *lender_of(PyObject *end)
 {
-    return of_multicast ? &((struct fast_seat *)end)->lender : &((struct fast_end *)end)->lender;
+    return is_of_multicast(end) ? &((struct fast_seat *)end)->lender : &((struct fast_end *)end)->lender;
 }
 
-static void *handle_of(PyObject *end, int of_multicast)
+static void *handle_of(PyObject *end)
 {
-    return of_multicast ? ((const struct fast_seat *)end)->handle : (void *)((const struct fast_end *)end)->handle;
+    return is_of_multicast(end) ? ((const struct fast_seat *)end)->handle : (void *)((const struct fast_end *)end)->handle;
 }
 
 /* The handle goes when its end is closed, whoever has a loan: no call of the core after that. */
-static int is_open(const struct loan *loan) { return handle_of(loan->end, loan->of_multicast) == loan->handle; }
+static int is_open(const struct loan *loan) { return handle_of(loan->end) == loan->handle; }
 
-
-static PyObject *new_loan(PyObject *end, int of_multicast, int claims, PyObject *const *args, Py_ssize_t nargs, uint64_t size,
-                          PyObject *parts)
+static PyObject *new_loan(PyObject *end, int claims, PyObject *const *args, Py_ssize_t nargs, uint64_t size, PyObject *parts)
 {
     struct loan *made = (struct loan *)loan_type->tp_alloc(loan_type, 0); /* all zero */
     if (made == NULL)
         return NULL;
     made->end = Py_NewRef(end);
-    made->handle = handle_of(end, of_multicast);
+    made->handle = handle_of(end);
     made->parts = Py_XNewRef(parts);
     made->size = size;
     made->claims = claims;
-    made->of_multicast = of_multicast;
+    made->of_multicast = is_of_multicast(end);
     made->by_caller = 1;
     made->args = PyTuple_New(nargs);
     for (Py_ssize_t i = 0; made->args != NULL && i < nargs; i++)
@@ -231,16 +71,17 @@ static PyObject *new_loan(PyObject *end, int of_multicast, int claims, PyObject 
     return (PyObject *)made;
 }
 
-static PyObject *claim(int of_multicast, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
+static PyObject *claim(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
     const int by_name =
         names != NULL && nargs == 0 && PyTuple_GET_SIZE(names) == 1 && PyTuple_GET_ITEM(names, 0) == nbytes_name;
-    const int usable = handle_of(self, of_multicast) != NULL;
+    const int usable = handle_of(self) != NULL;
     if (usable && names == NULL && nargs == 2) {
-        PyObject *parts = parts_to_claim(lender_of(self, of_multicast), args[0], args[1]), *made = NULL;
-        const uint64_t size = parts == NULL ? 0 : (uint64_t)head_bytes(parts) + ALIGNMENT + data_bytes(parts);
+        PyObject *parts = fast_parts_to_claim(lender_of(self), args[0], args[1]), *made = NULL;
+        const uint64_t size =
+            parts == NULL ? 0 : (uint64_t)fast_head_bytes(parts) + IPCR_DATA_ALIGNMENT + fast_data_bytes(parts);
         if (parts != NULL && size <= LONGEST)
-            made = new_loan(self, of_multicast, 1, args, nargs, size, parts);
+            made = new_loan(self, 1, args, nargs, size, parts);
         Py_XDECREF(parts);
         if (made != NULL || PyErr_Occurred())
             return made;
@@ -248,33 +89,16 @@ static PyObject *claim(int of_multicast, PyObject *self, PyObject *const *args, 
         int overflow;
         const long size = PyLong_AsLongAndOverflow(args[0], &overflow);
         if (overflow == 0 && size >= 0 && size <= LONGEST)
-            return new_loan(self, of_multicast, 1, args, 1, (uint64_t)size, NULL);
+            return new_loan(self, 1, args, 1, (uint64_t)size, NULL);
     }
     return fast_leave(names_of[CLAIM], self, args, nargs, names);
 }
 
-static PyObject *view(int of_multicast, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
+static PyObject *view(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
-    if (nargs == 0 && names == NULL && handle_of(self, of_multicast) != NULL && lender_of(self, of_multicast)->lends)
-        return new_loan(self, of_multicast, 0, args, 0, 0, NULL);
+    if (nargs == 0 && names == NULL && handle_of(self) != NULL && lender_of(self)->lends)
+        return new_loan(self, 0, args, 0, 0, NULL);
     return fast_leave(names_of[VIEW], self, args, nargs, names);
-}
-
-static PyObject *claim_of_sender(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
-{
-    return claim(0, self, args, nargs, names);
-}
-static PyObject *claim_of_publisher(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
-{
-    return claim(1, self, args, nargs, names);
-}
-static PyObject *view_of_receiver(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
-{
-    return view(0, self, args, nargs, names);
-}
-static PyObject *view_of_subscriber(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
-{
-    return view(1, self, args, nargs, names);
 }
 
 /* --- the core, of channels and of multicasts ---------------------------------------------------------------------- */
@@ -358,7 +182,7 @@ static void forget(struct loan *loan)
  * knows who has it before anything else runs: others would take the memory for abandoned. */
 static int export(struct loan *loan, char *memory, Py_ssize_t size)
 {
-    loan->exporter = new_exporter(PyObject_GetAttr(loan->end, segment_name), memory, size, !loan->claims);
+    loan->exporter = fast_new_exporter(PyObject_GetAttr(loan->end, segment_name), memory, size, !loan->claims);
     PyObject *reference = loan->exporter == NULL ? NULL : PyWeakref_NewRef((PyObject *)loan, NULL);
     const int rc = reference == NULL ? -1 : PyObject_SetAttr(loan->end, use_name, reference);
     Py_XDECREF(reference);
@@ -374,11 +198,11 @@ static PyObject *lend_claimed(struct loan *loan)
         return NULL;
     if (loan->parts == NULL)
         return PyMemoryView_FromObject(loan->exporter);
-    const Py_ssize_t at = data_at(loan->parts, loan->of_multicast ? 0 : (int)fast_core->lent_skew(loan->handle));
-    memcpy(memory, PyBytes_AS_STRING(part(loan->parts, HEAD)), (size_t)head_bytes(loan->parts));
-    loan->sent = (uint64_t)at + data_bytes(loan->parts);
+    const Py_ssize_t at = fast_data_at(loan->parts, loan->of_multicast ? 0 : (int)fast_core->lent_skew(loan->handle));
+    memcpy(memory, fast_head(loan->parts), (size_t)fast_head_bytes(loan->parts));
+    loan->sent = (uint64_t)at + fast_data_bytes(loan->parts);
     loan->info = IPCR_INFO(0, IPCR_ARRAY);
-    return array_over(loan->parts, loan->exporter, at);
+    return fast_array_over(loan->parts, loan->exporter, at);
 }
 
 static PyObject *lend_message(struct loan *loan, int64_t result)
@@ -388,8 +212,9 @@ static PyObject *lend_message(struct loan *loan, int64_t result)
         return NULL;
     if (fast_encoding(result) == IPCR_BYTES)
         return PyMemoryView_FromObject(loan->exporter);
-    PyObject *parts = parts_of_message(lender_of(loan->end, loan->of_multicast), memory, result, loan->exporter);
-    PyObject *array = parts == NULL ? NULL : array_over(parts, loan->exporter, data_at(parts, fast_skew(result)));
+    PyObject *parts = fast_parts_of_message(lender_of(loan->end), memory, result, loan->exporter), *array = NULL;
+    if (parts != NULL)
+        array = fast_array_over(parts, loan->exporter, fast_data_at(parts, fast_skew(result)));
     Py_XDECREF(parts);
     return array;
 }
@@ -434,7 +259,9 @@ static PyObject *enter(PyObject *self, PyObject *unused)
 static int empty(PyObject *array)
 {
     PyObject *dtype = PyObject_GetAttrString(array, "dtype");
-    PyObject *done = dtype == NULL ? NULL : PyObject_CallMethod(array, "__setstate__", "((i(i)OOy))", 1, 0, dtype, Py_False, "");
+    PyObject *done = NULL;
+    if (dtype != NULL)
+        done = PyObject_CallMethod(array, "__setstate__", "((i(i)OOy))", 1, 0, dtype, Py_False, "");
     Py_XDECREF(dtype);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
@@ -596,28 +423,26 @@ static PyType_Spec loan_spec = {
 };
 
 const struct fast_method fast_seat_lending_methods[] = {
-    { { "claim", FAST(claim_of_publisher), METH_FASTCALL | METH_KEYWORDS, NULL }, "Publisher",
+    { { "claim", FAST(claim), METH_FASTCALL | METH_KEYWORDS, NULL }, "Publisher",
       "($self, shape=None, dtype=None, *, nbytes=None, topic=None, timeout=None)" },
-    { { "view", FAST(view_of_subscriber), METH_FASTCALL | METH_KEYWORDS, NULL }, "Subscriber", "($self, timeout=None)" },
+    { { "view", FAST(view), METH_FASTCALL | METH_KEYWORDS, NULL }, "Subscriber", "($self, timeout=None)" },
     { .of = NULL },
 };
 const struct fast_method fast_end_lending_methods[] = {
-    { { "claim", FAST(claim_of_sender), METH_FASTCALL | METH_KEYWORDS, NULL }, "MessageSender",
+    { { "claim", FAST(claim), METH_FASTCALL | METH_KEYWORDS, NULL }, "MessageSender",
       "($self, shape=None, dtype=None, *, nbytes=None, type=0, timeout=None)" },
-    { { "view", FAST(view_of_receiver), METH_FASTCALL | METH_KEYWORDS, NULL }, "MessageReceiver",
+    { { "view", FAST(view), METH_FASTCALL | METH_KEYWORDS, NULL }, "MessageReceiver",
       "($self, timeout=None)" },
     { .of = NULL },
 };
 
-int fast_lending_begin(PyObject *module)
+int fast_lending_begin(void)
 {
-    (void)module;
-    exporter_type = (PyTypeObject *)PyType_FromSpec(&exporter_spec);
     loan_type = (PyTypeObject *)PyType_FromSpec(&loan_spec);
     use_name = PyUnicode_InternFromString("_use");
     nbytes_name = PyUnicode_InternFromString("nbytes");
     segment_name = PyUnicode_InternFromString("_segment");
-    return exporter_type == NULL || loan_type == NULL || use_name == NULL || nbytes_name == NULL || segment_name == NULL
-               ? -1
-               : fast_intern(names_of, name_texts, NAMES);
+    if (loan_type == NULL || use_name == NULL || nbytes_name == NULL || segment_name == NULL)
+        return -1;
+    return fast_intern(names_of, name_texts, NAMES);
 }

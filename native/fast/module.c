@@ -60,14 +60,14 @@ static int64_t now_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-struct fast_turn fast_first_turn(void) { return (struct fast_turn){ .since_ns = now_ns() }; }
+int64_t fast_first_turn(void) { return now_ns(); }
 
-int fast_take_turns(struct fast_turn *turn)
+int fast_take_turns(int64_t *turn_ns)
 {
-    if (now_ns() - turn->since_ns >= TURN_NS) {
+    if (now_ns() - *turn_ns >= TURN_NS) {
         Py_BEGIN_ALLOW_THREADS
         Py_END_ALLOW_THREADS
-        turn->since_ns = now_ns();
+        *turn_ns = now_ns();
     }
     return PyErr_CheckSignals();
 }
@@ -157,7 +157,8 @@ PyMODINIT_FUNC PyInit__fast(void)
     timeout_name = PyUnicode_InternFromString("timeout");
     PyObject *module = timeout_name == NULL ? NULL : PyModule_Create(&module_definition);
     if (module != NULL && fast_ends_begin(module) == 0 && fast_queues_begin(module) == 0 &&
-        fast_deliveries_begin(module) == 0 && fast_seats_begin(module) == 0 && fast_lending_begin(module) == 0)
+        fast_deliveries_begin(module) == 0 && fast_seats_begin(module) == 0 &&
+        fast_lent_begin() == 0 && fast_lending_begin() == 0)
         return module;
     Py_XDECREF(module);
     return NULL;

@@ -171,8 +171,8 @@ static void seat_dealloc(PyObject *self)
 
 static PyMethodDef seat_methods[] = {
     { "_bind", bind, METH_VARARGS,
-      "_bind($self, owner, address, pickles, lends, /)\n--\n\nUse the core's handle at `address` (0: none), which `owner` keeps "
-      "alive." },
+      "_bind($self, owner, address, pickles, lends, /)\n--\n\nUse the core's handle at `address` (0: none), which "
+      "`owner` keeps alive." },
     { NULL, NULL, 0, NULL },
 };
 static PyType_Slot seat_slots[] = {

@@ -39,7 +39,7 @@ static PyObject *put_many(PyObject *self, PyObject *const *args, Py_ssize_t narg
     const struct fast_queue *q = (const struct fast_queue *)self;
     if (nargs != 1 || names != NULL || !q->puts || !(PyList_CheckExact(args[0]) || PyTuple_CheckExact(args[0])))
         return fast_leave(fast_queue_names[PUT_MANY], self, args, nargs, names);
-    struct fast_turn turn = fast_first_turn();
+    int64_t turn = fast_first_turn();
     Py_ssize_t done = 0, bytes = 0;
     while (done < PySequence_Fast_GET_SIZE(args[0])) {
         PyObject *obj = Py_NewRef(PySequence_Fast_GET_ITEM(args[0], done));
@@ -82,27 +82,27 @@ static Py_ssize_t decode_all(PyObject *self, const struct fast_scratch *from, in
     return done;
 }
 
-/* Did anything but the message's own error end its decoding: no Exception, or a signal's handler?  The error stays set, or
- * another one has taken its place. */
-static int was_interrupted(PyObject *self)
+/* Does the error that is set end the call (ipc/_core/handlers.py), or is it the message's?  It stays set, or one that came
+ * while we asked has taken its place. */
+static int was_interrupted(void)
 {
     PyObject *type, *value, *trace;
-    if (!PyErr_ExceptionMatches(PyExc_Exception))
-        return 1;
     PyErr_Fetch(&type, &value, &trace);
     PyErr_NormalizeException(&type, &value, &trace);
     if (trace != NULL)
         PyException_SetTraceback(value, trace);
-    PyObject *answer = PyObject_CallMethod(self, "_was_interrupted", "O", value);
-    const int yes = answer == NULL || answer == Py_True;
-    if (answer == NULL) { /* a handler again */
+    PyObject *handlers = PyImport_ImportModule("ipc._core.handlers");
+    PyObject *answer = handlers == NULL ? NULL : PyObject_CallMethod(handlers, "interrupts", "O", value);
+    const int yes = answer != Py_False;
+    Py_XDECREF(handlers);
+    Py_XDECREF(answer);
+    if (answer != NULL) {
+        PyErr_Restore(type, value, trace);
+    } else {
         Py_XDECREF(type);
         Py_XDECREF(value);
         Py_XDECREF(trace);
-        return 1;
     }
-    Py_DECREF(answer);
-    PyErr_Restore(type, value, trace);
     return yes;
 }
 
@@ -115,7 +115,7 @@ static PyObject *hand_out(PyObject *self, struct ipcr_queue *handle, const struc
     Py_ssize_t taken = done;
     const int rang = !PyErr_Occurred() && PyErr_CheckSignals() != 0; /* the last moment at which all can go back */
     if (PyErr_Occurred()) {
-        if (rang || was_interrupted(self)) /* they all do */
+        if (rang || was_interrupted()) /* they all do */
             taken = done = 0;
         else if (done == 0)
             taken = messages == NULL ? 0 : 1;

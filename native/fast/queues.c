@@ -8,7 +8,8 @@
 #include "queues.h"
 
 static const char *const name_texts[NAMES_OF_QUEUES] = {
-    "_put_over_cffi", "_put_ready", "_put_many_over_cffi", "_get_over_cffi", "_get_waiting", "_get_many_over_cffi", "_finish_at",
+    "_put_over_cffi", "_put_ready", "_put_many_over_cffi", "_get_over_cffi", "_get_waiting", "_get_many_over_cffi",
+    "_finish_at",
 };
 PyObject *fast_queue_names[NAMES_OF_QUEUES];
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import ipc
-from ipc._core.handlers import raised_by_handler
+from ipc._core.handlers import interrupts
 
 MESSAGES = 20
 
@@ -90,11 +90,11 @@ def ringing() -> Iterator[Callable[[str], None]]:
 def test_what_a_handler_raises_is_told_from_what_others_raise() -> None:
     with pytest.raises(Alarm) as by_handler:
         signal.raise_signal(signal.SIGUSR1)
-    assert raised_by_handler(by_handler.value)
+    assert interrupts(by_handler.value)
     with pytest.raises(ZeroDivisionError) as by_itself:
         _ = 1 / 0
-    assert not raised_by_handler(by_itself.value)
-    assert not raised_by_handler(Alarm())
+    assert not interrupts(by_itself.value)
+    assert not interrupts(Alarm())
 
 
 # --- batches ------------------------------------------------------------------------------------------------------

@@ -99,11 +99,18 @@ def test_a_claim_has_a_type_like_any_message(ends: Ends) -> None:
     assert third == (b"plain", 0, 2)
 
 
+@pytest.mark.parametrize("options", [{}, {"dtype": None}])
+def test_a_shape_without_a_dtype_is_said_to_need_one(ends: Ends, options: Any) -> None:
+    tx, _ = ends
+    with pytest.raises(TypeError, match=r"a shape, \(2, 3\), needs a dtype: claim\(\(2, 3\), dtype\)"):
+        tx.claim((2, 3), **options)
+
+
 @pytest.mark.parametrize(
     ("call", "error"),
     [
         (lambda tx: tx.claim(), TypeError),
-        (lambda tx: tx.claim((2, 3)), TypeError),  # says that a shape needs a dtype
+        (lambda tx: tx.claim((2, 3)), TypeError),
         (lambda tx: tx.claim((2, 3), None), TypeError),
         (lambda tx: tx.claim(-1), ValueError),
         (lambda tx: tx.claim(nbytes=-1), ValueError),
