@@ -28,7 +28,7 @@ class Assembly:
 
     __slots__ = ("_at", "_reading", "_target", "_upto", "at_work", "lost", "message", "refusal", "size")
 
-    def __init__(self, encoding: int, size: int, refusal: Exception | None) -> None:
+    def __init__(self, encoding: int, size: int, refusal: BaseException | None) -> None:
         self.size = size
         self.message: Any = None
         self.refusal = refusal
