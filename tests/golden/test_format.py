@@ -1,4 +1,4 @@
-"""The format of shared memory: what a release wrote all later ones read or refuse; all compilers lay it out alike.
+"""The format of shared memory: what a release wrote all later ones read or refuse.  (Queues: test_queues.py.)
 
 The golden segments of a version are written once, by make.py, and never again.  A change of the format is a new version
 with a new file; a change that breaks these tests and raises no version is a mistake.
@@ -6,27 +6,16 @@ with a new file; a change that breaks these tests and raises no version is a mis
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import ipc
-from ipc._core.native import lib
 from tests.golden import make
-
-HERE = Path(__file__).parent
-NATIVE = HERE.parents[1] / "native"
-GOLDEN_MULTICAST = HERE / f"multicast_{lib.IPCR_FORMAT_VERSION}.hex"
-GOLDEN = HERE / f"format_{lib.IPCR_FORMAT_VERSION}.hex"
-LAYOUT = HERE / f"layout_{lib.IPCR_FORMAT_VERSION}.txt"
-
-pages = pytest.mark.skipif(os.sysconf("SC_PAGESIZE") != 4096, reason="the golden segment's header is a page of 4096")
+from tests.golden.common import ARRAY, MESSAGES, NAME
+from tests.golden.placing import GOLDEN, golden_bytes, pages, placed, same
 
 VERSION, BYTE_ORDER, LAYOUT_HASH, FLAGS, MAGIC = (8, 4), (12, 4), (16, 8), (28, 4), (0, 8)
 
@@ -34,29 +23,13 @@ VERSION, BYTE_ORDER, LAYOUT_HASH, FLAGS, MAGIC = (8, 4), (12, 4), (16, 8), (28, 
 @pytest.fixture
 def golden(ipc_dir: Path) -> Path:
     """The channel's segment as a file under its name."""
-    return placed(ipc_dir, GOLDEN)
+    return placed(ipc_dir, "channel")
 
 
 @pytest.fixture
 def golden_multicast(ipc_dir: Path) -> Path:
     """The same of the multicast's."""
-    return placed(ipc_dir, GOLDEN_MULTICAST)
-
-
-def placed(directory: Path, golden: Path) -> Path:
-    path = directory / make.NAME
-    path.write_bytes(make.from_hex(golden.read_text(encoding="ascii")))
-    path.chmod(0o600)
-    return path
-
-
-def same(got: Any, sent: Any) -> bool:
-    if isinstance(sent, np.ndarray):
-        alike = (got.dtype, got.shape, got.flags.f_contiguous) == (sent.dtype, sent.shape, sent.flags.f_contiguous)
-        return alike and bool((got == sent).all())
-    if isinstance(sent, tuple):  # of pickled buffers, which arrive as what they are: memory
-        return [bytes(one) for one in got] == [bytes(one) for one in sent]
-    return type(got) is type(sent) and got == sent
+    return placed(ipc_dir, "multicast")
 
 
 # --- the golden segment -------------------------------------------------------------------------------------------
@@ -64,17 +37,17 @@ def same(got: Any, sent: Any) -> bool:
 
 @pages
 def test_the_golden_segment_opens_and_has_its_messages_types_and_numbers(golden: Path) -> None:
-    stats = ipc.stats(make.NAME)
-    assert (stats.sent, stats.received, stats.depth) == (len(make.MESSAGES), 0, len(make.MESSAGES))
+    stats = ipc.stats(NAME)
+    assert (stats.sent, stats.received, stats.depth) == (len(MESSAGES), 0, len(MESSAGES))
     assert [user.state for user in stats.participants] == ["closed", "untaken"]
-    with ipc.Receiver.attach(make.NAME) as rx:
+    with ipc.Receiver.attach(NAME) as rx:
         numbers = []
-        for message, kind in make.MESSAGES:
+        for message, kind in MESSAGES:
             envelope = rx.recv_envelope()
             assert same(envelope.message, message)
             assert envelope.type == kind
             numbers.append(envelope.sequence)
-        assert numbers == list(range(numbers[0], numbers[0] + len(make.MESSAGES)))
+        assert numbers == list(range(numbers[0], numbers[0] + len(MESSAGES)))
         with pytest.raises(ipc.EndOfChannel):
             rx.recv()
     assert not golden.exists()  # as any other, once all was read
@@ -82,15 +55,15 @@ def test_the_golden_segment_opens_and_has_its_messages_types_and_numbers(golden:
 
 @pages
 def test_the_golden_segment_can_be_viewed_and_taken_in_a_batch(golden: Path) -> None:
-    with ipc.Receiver.attach(make.NAME) as rx:
-        for message, _ in make.MESSAGES[:4]:
+    with ipc.Receiver.attach(NAME) as rx:
+        for message, _ in MESSAGES[:4]:
             with rx.view() as got:
-                seen = bytes(got) if isinstance(message, bytes) else got.copy() if message is make.ARRAY else got
+                seen = bytes(got) if isinstance(message, bytes) else got.copy() if message is ARRAY else got
                 assert same(seen, message)
         rest: list[Any] = []
-        while len(rest) < len(make.MESSAGES) - 4:
+        while len(rest) < len(MESSAGES) - 4:
             rest += rx.recv_many()
-        assert all(same(got, message) for got, (message, _) in zip(rest, make.MESSAGES[4:], strict=True))
+        assert all(same(got, message) for got, (message, _) in zip(rest, MESSAGES[4:], strict=True))
     assert not golden.exists()
 
 
@@ -100,7 +73,7 @@ FIRST_KEPT = make.FIRST + make.FILLING + len(make.TOPICS) - KEPT
 
 @pages
 def test_the_golden_multicast_opens_and_has_its_messages_topics_and_numbers(golden_multicast: Path) -> None:
-    stats = ipc.stats(make.NAME)
+    stats = ipc.stats(NAME)
     assert isinstance(stats, ipc.MulticastStats)
     assert (stats.sent, stats.oldest, stats.policy) == (
         make.FILLING + len(make.TOPICS),
@@ -111,7 +84,7 @@ def test_the_golden_multicast_opens_and_has_its_messages_topics_and_numbers(gold
     assert [(one.alive, one.sequence + make.FIRST, one.received) for one in stats.subscribers] == [
         (False, make.FIRST + make.FILLING - 2 + make.READ, make.READ)
     ]
-    with ipc.Multicast[Any].attach(make.NAME) as multicast:
+    with ipc.Multicast[Any].attach(NAME) as multicast:
         with multicast.subscribe(start="oldest") as subscriber, multicast.subscribe(make.FIRST + make.FILLING) as late:
             fillings = [subscriber.recv_envelope() for _ in range(KEPT - len(make.TOPICS))]
             assert [one.sequence for one in fillings] == list(range(FIRST_KEPT, make.FIRST + make.FILLING))
@@ -134,10 +107,9 @@ def test_the_golden_multicast_opens_and_has_its_messages_topics_and_numbers(gold
 
 
 @pages
-@pytest.mark.parametrize("which", ["channel", "multicast"])
+@pytest.mark.parametrize("which", GOLDEN)
 def test_this_library_writes_the_golden_segments_byte_for_byte(which: str) -> None:
-    file, content = (GOLDEN, make.content) if which == "channel" else (GOLDEN_MULTICAST, make.content_of_multicast)
-    written, golden = bytearray(content()), bytearray(make.from_hex(file.read_text(encoding="ascii")))
+    written, golden = bytearray(make.CONTENTS[which]()), bytearray(golden_bytes(which))
     for data in (written, golden):  # whether membarrier works is the machine's matter
         data[FLAGS[0]] &= ~1
     assert written == golden
@@ -160,17 +132,21 @@ REFUSED: dict[str, tuple[tuple[int, int], Callable[[bytes], bytes], type[ipc.Ipc
 }
 
 
-@pytest.mark.parametrize("file", [GOLDEN, GOLDEN_MULTICAST], ids=["channel", "multicast"])
+ATTACH = (end.attach for end in (ipc.Receiver, ipc.Sender, ipc.Ring, ipc.Multicast, ipc.Queue, ipc.ReliableQueue))
+LOOKS: tuple[Callable[[str], Any], ...] = (*ATTACH, ipc.stats)
+
+
+@pytest.mark.parametrize("which", GOLDEN)
 @pytest.mark.parametrize("what", REFUSED)
-def test_another_format_is_refused_by_whoever_looks_and_left_as_it_is(what: str, file: Path, ipc_dir: Path) -> None:
-    golden = placed(ipc_dir, file)
+def test_another_format_is_refused_by_whoever_looks_and_left_as_it_is(what: str, which: str, ipc_dir: Path) -> None:
+    golden = placed(ipc_dir, which)
     (offset, size), change, expected = REFUSED[what]
     data = bytearray(golden.read_bytes())
     data[offset : offset + size] = change(bytes(data[offset : offset + size]))
     golden.write_bytes(data)
-    for look in (ipc.Receiver.attach, ipc.Sender.attach, ipc.Ring.attach, ipc.Multicast.attach, ipc.stats):
+    for look in LOOKS:
         with pytest.raises(expected):
-            look(make.NAME)
+            look(NAME)
     for entry in ipc.ls():  # without its magic it isn't ours to show
         assert entry.stats is None
         assert entry.problem
@@ -184,36 +160,5 @@ def test_an_orphan_of_another_version_is_collected_all_the_same(version: int, go
     data = bytearray(golden.read_bytes())
     data[8:12] = version.to_bytes(4, "little")
     golden.write_bytes(data)
-    assert ipc.gc() == [make.NAME]
+    assert ipc.gc() == [NAME]
     assert not golden.exists()
-
-
-# --- the layout, by other compilers and for other machines --------------------------------------------------------
-
-COMPILERS = {
-    "this machine": (["gcc"], []),
-    "32 bits": (["gcc", "-m32"], []),
-    "clang": (["clang"], []),
-    "aarch64": (["aarch64-linux-gnu-gcc", "-static"], ["qemu-aarch64"]),
-}
-
-
-def tried(command: list[Any], need: str) -> str:
-    """The output, or a skip that says what is missing."""
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"no {command[0]} here; {need}")
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode != 0 and ("bits/" in done.stderr or "cannot find" in done.stderr or "gnu/stubs" in done.stderr):
-        pytest.skip(f"{' '.join(command[:2])} has no C library to compile for; {need}")
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@pytest.mark.parametrize("machine", COMPILERS)
-def test_every_compiler_and_machine_puts_every_word_in_the_same_place(machine: str, tmp_path: Path) -> None:
-    compiler, runner = COMPILERS[machine]
-    need = "Debian: apt-get install gcc-multilib clang gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
-    program = tmp_path / "layout"
-    flags = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", f"-I{NATIVE}"]
-    tried([*compiler, *flags, HERE / "layout.c", "-o", program], need)
-    assert tried([*runner, str(program)], need) == LAYOUT.read_text(encoding="ascii")
