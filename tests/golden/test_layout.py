@@ -1,10 +1,11 @@
-"""Where every word of the format stands: all compilers and machines agree.
+"""Where every word of the format stands: all compilers and machines agree, and no word is left out.
 
 A change of layout_1.txt other than a word that takes the place of padding is a new version of the format.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -44,3 +45,30 @@ def test_every_compiler_and_machine_puts_every_word_in_the_same_place(machine: s
     flags = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", f"-I{NATIVE}"]
     tried([*compiler, *flags, HERE / "layout.c", "-o", program], need)
     assert tried([*runner, str(program)], need) == LAYOUT.read_text(encoding="ascii")
+
+
+# --- nothing is left out ------------------------------------------------------------------------------------------
+
+
+def sizes() -> dict[str, int]:
+    """Every struct of the layout, and its size."""
+    text = LAYOUT.read_text(encoding="ascii")
+    return {name: int(size) for name, size in re.findall(r"^sizeof (\w+) +(\d+)$", text, re.MULTILINE)}
+
+
+def test_every_struct_of_the_format_is_in_the_layout() -> None:
+    headers = [path.read_text(encoding="utf-8") for path in sorted(NATIVE.glob("*format.h"))]
+    declared = [name for text in headers for name in re.findall(r"\bstruct\s+(\w+)\s*\{", text)]
+    assert len(headers) == 3
+    assert sorted(sizes()) == sorted(declared)
+
+
+@pytest.mark.parametrize("struct", sizes())
+def test_the_members_of_a_struct_in_the_layout_leave_no_gap(struct: str) -> None:
+    """One that layout.c leaves out is a gap, as is padding that a compiler put in by itself."""
+    member_line = rf"^{struct}\.(\w+) +(\d+)  (\d+) bytes( each)?$"
+    end = 0
+    for member, offset, size, each in re.findall(member_line, LAYOUT.read_text(encoding="ascii"), re.MULTILINE):
+        assert int(offset) == end, f"something stands before {member}"
+        end += 0 if each else int(size)
+    assert end == sizes()[struct], "something stands at the end"
