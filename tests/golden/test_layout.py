@@ -1,6 +1,7 @@
 """Where every word of the format stands: all compilers and machines agree, and no word is left out.
 
-A change of layout_1.txt other than a word that takes the place of padding is a new version of the format.
+A word that takes the place of padding is a new line of layout_1.txt; any other change there is a new version of the
+format.
 """
 
 from __future__ import annotations
