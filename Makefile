@@ -357,7 +357,7 @@ build/%/test_queue_never_full: private STRICT += -Wl,--wrap=ipcr_lane_bounds
 closes: build/asan/test_close_races ## R41: close against everything, CLOSES=100000 times, under AddressSanitizer
 	@IPC_CLOSES=$(or $(CLOSES),100000) build/asan/test_close_races
 
-# --- coverage of the core by the C tests and by hostile memory (docs/testing/coverage.md) ------------------------------
+# --- coverage of the core by the C tests (docs/testing/coverage.md) -----------------------------------------------------
 
 cover_flags := -O0 --coverage -fprofile-update=atomic -DIPC_COVERAGE
 GCOVR := $(PY) -m gcovr --root . --filter native/ \

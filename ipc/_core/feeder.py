@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Feeder"]
 
+_SLICE_SECONDS = 0.1  # a signal that another thread receives does not end what the main thread waits for in the kernel
+
 
 class Feeder:
     """The thread of an unbounded queue whose lane is full: sends what waits here, in order, then ends.
@@ -30,6 +32,7 @@ class Feeder:
         self._waiting: deque[Encoded] = deque()
         self._thread = threading.Thread(target=self._run, name=f"feeder of {queue}", daemon=True)
         self.let_go = threading.Event()  # it has ended, or close() was called: Queue.join() waits no longer
+        self._ended = threading.Event()
         self.shutting = False  # shutdown() was called: behind the last message
         self.closing = False  # the same of close()
 
@@ -41,7 +44,16 @@ class Feeder:
         self._thread.start()
 
     def join(self) -> None:
-        self._thread.join()
+        """Wait until it has ended."""
+        # the thread's own join(), left by a signal's handler, takes the thread for ended (python/cpython#90882)
+        while not self._ended.wait(_SLICE_SECONDS):
+            pass
+        self._thread.join()  # which is about to end
+
+    def wait_until_let_go(self) -> None:
+        """What Queue.join() waits for first."""
+        while not self.let_go.wait(_SLICE_SECONDS):
+            pass
 
     def backlog(self) -> int:
         """Messages that wait here."""
@@ -63,6 +75,8 @@ class Feeder:
         except BaseException:  # what the next put() will raise as well
             self._give_up()
             raise
+        finally:
+            self._ended.set()
 
     def _send_what_fits(self, options: Any) -> int | None:
         """None: it was everything, and we are at our end; otherwise the size of what needs room."""

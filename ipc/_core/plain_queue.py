@@ -506,7 +506,7 @@ class Queue(QueueHandle, Generic[_T]):
         """
         feeder = self._feeder
         if feeder is not None:
-            feeder.let_go.wait()
+            feeder.wait_until_let_go()
         if self._closed_because:
             self._raise(lib.IPCR_CLOSED)
         while not lib.ipcr_queue_all_finished(self._handle):

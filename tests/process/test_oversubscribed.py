@@ -1,6 +1,7 @@
 """More waiters than CPUs: on one core, or with half a CPU's time, every pair goes on, and spinning makes it no worse.
 
 "No pair starves for a second" is asserted at five times, as all promises about time are; the figures are printed (-rP).
+A run is longer than that, or nothing could fail; that a starving pair is seen is tested by stopping one.
 """
 
 from __future__ import annotations
@@ -20,29 +21,41 @@ from ipc._core import cgroup
 
 ROOT = Path(__file__).resolve().parents[2]
 PAIRS = 8
-SECONDS = 3.0
+SECONDS = 8.0
 STARVED_SECONDS = 5 * 1.0
+assert STARVED_SECONDS < SECONDS
 WORTH = 0.5 / 5  # of the throughput of processes that never spin; a fifth of what is aimed at
 
 Wrap = Callable[..., list[str]]
 
 
-def play(spin: str, pin: str, wrap: Wrap | None = None) -> dict[str, Any]:
-    """Run the pairs in a process of their own, print the figures, and check what holds in any case."""
-    command = [sys.executable, "-m", "tests.process.pairs", str(PAIRS), str(SECONDS), spin, pin]
+def told_by(*arguments: str, wrap: Wrap | None = None) -> dict[str, Any]:
+    """What pairs in a process of their own tell."""
+    command = [sys.executable, "-m", "tests.process.pairs", *arguments]
     done = subprocess.run(wrap(*command) if wrap else command, cwd=ROOT, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def play(spin: str, pin: str, wrap: Wrap | None = None) -> dict[str, Any]:
+    """Run the pairs, print the figures, and check what holds in any case."""
+    told = told_by(str(PAIRS), str(SECONDS), spin, pin, wrap=wrap)
     each = told["rounds per second"]
     print(
         f"{PAIRS} pairs, spin={spin}, bound {pin}: {sum(each):,.0f} round trips/s in all, {min(each):,.0f} to"
         f" {max(each):,.0f} a pair; the longest took {max(told['longest']):.3f} s"
     )
+    assert_that_nobody_starved(told["longest"])
     assert told["exit codes"] == [0]
     assert min(each) > 0
-    assert max(told["longest"]) < STARVED_SECONDS
     told["total"] = sum(each)
     return told
+
+
+def assert_that_nobody_starved(longest: list[float]) -> None:
+    """The longest that each went without a round."""
+    assert max(longest) < STARVED_SECONDS
 
 
 @pytest.mark.slow
@@ -103,3 +116,40 @@ def remove(group: Path) -> None:
             time.sleep(0.005)
         else:
             return
+
+
+# --- would it be seen? ----------------------------------------------------------------------------------------------
+
+
+MOMENT = 0.2
+
+
+def starving(seconds: float, who: str, begin: float, lasts: float) -> dict[str, Any]:
+    """Run two pairs, and stop one of the first."""
+    return told_by("2", str(seconds), "0", "none", who, str(begin), str(lasts))
+
+
+who_is_stopped = pytest.mark.parametrize("who", ["answers", "asks"])
+
+
+@who_is_stopped
+def test_a_pair_that_starves_in_the_middle_of_a_run_is_seen(who: str) -> None:
+    told = starving(1.5, who, MOMENT, 0.5)
+    assert told["longest"][0] >= 0.5
+
+
+@who_is_stopped
+def test_a_pair_that_starves_until_a_run_is_over_is_seen(who: str) -> None:
+    told = starving(1.5, who, MOMENT, 5.0)
+    assert told["longest"][0] >= 1.5  # it had as much time again
+    assert told["rounds per second"][1] > 0
+
+
+@pytest.mark.slow
+def test_a_pair_that_starves_in_the_second_half_of_a_run_fails() -> None:
+    told = starving(SECONDS, "answers", SECONDS / 2, 2 * SECONDS)
+    starved, other = told["longest"]
+    print(f"without a round, the stopped one and the other: {starved:.3f} s, {other:.3f} s")
+    with pytest.raises(AssertionError):
+        assert_that_nobody_starved(told["longest"])
+    assert_that_nobody_starved([other])
