@@ -55,10 +55,11 @@ static const struct {
     { "futex wake", 0, NULL },          /* the sleeper looks again at the end of its slice */
     { "membarrier", 0, NULL },          /* fences, or a second look, instead */
     { "stat", 0, NULL },                /* the time namespace is unknown */
-    { "open", EINTR, NULL },            /* called again, as are the next three */
+    { "open", EINTR, NULL },            /* called again, as are the next four */
     { "lock", EINTR, NULL },
     { "getrandom", EINTR, NULL },
     { "posix_fallocate", EINTR, NULL },
+    { "ftruncate", EINTR, NULL },
     { "memfd_create", EINVAL, NULL },   /* Linux before 6.3: tried with fewer flags */
     { "linkat", EEXIST, NULL },         /* and then there was nobody: tried again */
     { "renameat2", EEXIST, NULL },
