@@ -462,6 +462,20 @@ static void remake_with_dead_holder(void)
     make_with_dead_holder();
 }
 
+/* The first one to get takes the dead one's number, and ends its leases before anything else. */
+static void make_with_dead_number(void)
+{
+    make_with_message();
+    struct child c = child_start(die_with_lease, NULL);
+    child_finish(&c);
+}
+
+static void remake_with_dead_number(void)
+{
+    unmake_with_handles();
+    make_with_dead_number();
+}
+
 /* It finds the death, and has the message; unless somebody else is burying the dead just then: then soon. */
 static int get_from_the_dead(void)
 {
@@ -584,6 +598,8 @@ const struct operation queue_operations[] = {
     { "queue: put, lane of old", make_with_abandoned_lane, first_put, prove_put_behind_another,
       remake_with_abandoned_lane, unmake_full, false, false, 0 },
     { "queue: first get", make_with_message, first_get, prove_got, remake_with_message, unmake_full, false, false, 0 },
+    { "queue: first get, dead", make_with_dead_number, first_get, prove_got, remake_with_dead_number, unmake_full, false,
+      false, 0 },
     { "queue: put, wake", make_used, put_to_a_sleeper, prove_woken, nothing, unmake_with_handles, false, false, 0 },
     { "queue: wait, empty", make_used, wait_for_message, prove_used, nothing, unmake_with_handles, false, false,
       IPCR_EMPTY },
