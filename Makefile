@@ -349,9 +349,9 @@ hostile-planted: $(fuzz_corpora) $(VENV)/have-dev ## known bugs, planted one by 
 	@$(PY) tests/fuzz/planted.py --compiler $(CC) $(ARGS)
 
 # tests/native/failing.h stands between the core and libc
-FAILING := open fcntl fstat lstat stat fchmod memfd_create posix_fallocate linkat renameat2 unlink getrandom syscall mmap \
-           madvise sched_getaffinity pthread_create malloc calloc aligned_alloc _exit
-build/%/test_failing_calls build/%/test_failing_multicasts: private STRICT += $(FAILING:%=-Wl,--wrap=%)
+FAILING := open fcntl fstat lstat stat fchmod memfd_create posix_fallocate ftruncate linkat renameat2 unlink getrandom syscall \
+           mmap madvise sched_getaffinity pthread_create malloc calloc aligned_alloc _exit
+build/%/test_failing_calls build/%/test_failing_multicasts build/%/test_failing_queues: private STRICT += $(FAILING:%=-Wl,--wrap=%)
 build/%/test_queue_never_full: private STRICT += -Wl,--wrap=ipcr_lane_bounds
 
 closes: build/asan/test_close_races ## R41: close against everything, CLOSES=100000 times, under AddressSanitizer

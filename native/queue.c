@@ -168,8 +168,13 @@ static int find_room(struct ipcr_queue *q, uint64_t length, struct ipcr_producer
         return IPCR_SHUT_DOWN;
     if (length > q->segment->capacity) /* at once, and not only when there is room */
         return IPCR_TOO_LARGE;
-    if (q->segment->options.maxsize != 0 && ipcr_queue_is_full(q))
-        return IPCR_FULL;
+    if (q->segment->options.maxsize != 0) {
+        const int seen = ipcr_queue_see_lanes(q);
+        if (seen != IPCR_OK)
+            return seen;
+        if (ipcr_queue_is_full(q))
+            return IPCR_FULL;
+    }
     int rc = IPCR_FULL;
     for (uint32_t i = 0; rc == IPCR_FULL && i < q->lanes_taken; i++) {
         *out = &q->own[q->turn];

@@ -165,7 +165,7 @@ uint32_t ipcr_queue_shutdown_state(const struct ipcr_queue *q);
 uint64_t ipcr_queue_returns(const struct ipcr_queue *q); /* changes whenever a message came back, or was kept */
 void ipcr_queue_get_options(const struct ipcr_queue *q, struct ipcr_queue_options *out);
 
-/* --- within the core: queue.c, queue_waits.c, taking.c, ending.c, repair.c */
+/* --- within the core: queue.c, queue_counts.c, queue_waits.c, taking.c, ending.c, repair.c */
 
 #define IPCR_QUEUE_ID(q, lane, sequence) ((sequence) * (q)->segment->lanes + (lane))
 
@@ -176,6 +176,8 @@ int ipcr_queue_checked(struct ipcr_queue *q, int rc);
 int ipcr_queue_register(struct ipcr_queue *q);
 /* What belongs to a message that we have leased. */
 int ipcr_queue_describe(struct ipcr_queue *q, uint32_t lane, uint64_t sequence, uint64_t held, struct ipcr_lease *out);
+/* Map the lanes that others have made since: without that their messages can't be counted. */
+int ipcr_queue_see_lanes(struct ipcr_queue *q);
 /* A message is done with: whoever waits for that. */
 void ipcr_queue_tell_done(struct ipcr_queue *q, uint32_t lane, uint64_t sequence);
 void ipcr_queue_tell_kept(struct ipcr_queue *q, uint32_t lane, uint64_t sequence);

@@ -250,9 +250,7 @@ class End(EndRoot):
         segment = self._attached()
         # a description that nobody locks through may be shared
         held_for_child = parcels.send(popen, held, str(self))
-        segment_fd = os.dup(segment.fd)
-        check(lib.ipcr_parcel_add(segment_fd, False), str(self))
-        segment_for_child = parcels.send(popen, segment_fd, str(self))
+        segment_for_child = parcels.send_copy(popen, segment.fd, str(self))
         where = (segment.kind, segment.directory, segment.name)
         return _adopt, (
             type(self),

@@ -9,6 +9,7 @@ otherwise whenever a handle is made, closed or has waited for a slice.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import weakref
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from contextlib import contextmanager
 from multiprocessing import context, reduction
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ipc._core.native import lib
+from ipc._core.native import lib, raise_status
 from ipc.errors import HandOverError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = [
     "handing_roles_over",
     "roles_go_along",
     "send",
+    "send_copy",
     "starting_process",
     "sweep",
 ]
@@ -103,6 +105,17 @@ def send(popen: Any, fd: int, what: str) -> FdForChild:
         )
     for_child: FdForChild = reduction.DupFd(fd)
     return for_child
+
+
+def send_copy(popen: Any, fd: int, what: str) -> FdForChild:
+    """Pass a copy of `fd` to the child; a failure leaves none."""
+    copy = os.dup(fd)
+    status = lib.ipcr_parcel_add(copy, False)
+    if status != lib.IPCR_OK:
+        with contextlib.suppress(OSError):  # Linux has closed it, whatever it says
+            os.close(copy)
+        raise_status(status, what)
+    return send(popen, copy, what)
 
 
 def close(fd: int) -> None:

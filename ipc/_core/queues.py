@@ -219,6 +219,10 @@ class QueueHandle(QueueRoot):
     def _raise(self, status: int) -> NoReturn:
         if status == lib.IPCR_CLOSED and self._closed_because:
             raise errors.ClosedError(f"{self} is closed: {self._closed_because}")
+        if status == lib.IPCR_TAKEN:  # of a consumer's number
+            raise errors.TooManyParticipantsError(
+                f"{self}: {lib.IPCR_MOST_HOLDERS} processes that take messages are alive; that is the most"
+            )
         raise_status(status, str(self))
 
     # --- to other processes -------------------------------------------------------------------------------------
@@ -341,10 +345,6 @@ class QueueHandle(QueueRoot):
                 if time.monotonic_ns() >= deadline:
                     return result
                 self._wait(lib.ipcr_queue_wait_for_message(self._handle, deadline))
-            elif result == lib.IPCR_TAKEN:
-                raise errors.TooManyParticipantsError(
-                    f"{self}: {lib.IPCR_MOST_HOLDERS} processes that take messages are alive; that is the most"
-                )
             elif result != _AGAIN:
                 self._raise(result)
 

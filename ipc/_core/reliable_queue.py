@@ -467,7 +467,8 @@ class ReliableQueue(QueueHandle, Generic[_T]):
         lease, why = _new_lease(LEASE), ffi.new("uint32_t *")
         try:
             while (status := lib.ipcr_queue_next_kept(self._handle, after, lease, why)) != lib.IPCR_EMPTY:
-                check(status, str(self))
+                if status != _OK:
+                    self._raise(status)
                 after = lease.id
                 yield lease, why[0]
                 self._keep(lease, why)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ipc._core import parcels
 from ipc._core.native import check, ffi, lib
-from ipc._core.segment import Segment
+from ipc._core.segment import Segment, close_file
 
 __all__ = ["Shared", "hand_over", "take_over"]
 
@@ -19,11 +19,10 @@ def hand_over(popen: Any, segment: Segment, what: str) -> Shared:
     """Send a segment to the process that `popen` is starting."""
     parcels.sweep()
     out = ffi.new("int *")
-    check(lib.ipcr_segment_hand_over(segment.pointer, out), what)
+    status = lib.ipcr_segment_hand_over(segment.pointer, out)
+    check(lib.IPCR_NAME_BUSY if status == lib.IPCR_TAKEN else status, what)
     held_for_child = parcels.send(popen, int(out[0]), what)
-    segment_fd = os.dup(segment.fd)
-    check(lib.ipcr_parcel_add(segment_fd, False), what)
-    segment_for_child = parcels.send(popen, segment_fd, what)
+    segment_for_child = parcels.send_copy(popen, segment.fd, what)
     return segment_for_child, held_for_child, (segment.kind, segment.directory, segment.name)
 
 
@@ -36,4 +35,4 @@ def take_over(shared: Shared) -> Segment:
     try:
         return Segment.adopt(fds[0], *where)
     finally:
-        os.close(fds[1])  # now we are present ourselves
+        close_file(fds[1])  # now we are present ourselves

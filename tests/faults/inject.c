@@ -25,14 +25,19 @@
 #include <unistd.h>
 
 enum call {
-    OPEN, CLOSE, FSTAT, LSTAT, STAT, STATVFS, FCHMOD, LOCK, SEAL, FCNTL, FALLOCATE, MMAP, MADVISE, MEMFD, LINKAT, RENAMEAT2,
-    UNLINK, GETRANDOM, FUTEX_WAITING, FUTEX_WAKING, MEMBARRIER, POLL, PTHREAD_CREATE, PIPE, DUP, FORK, MALLOC, CALLS
+    OPEN, CLOSE, FSTAT, LSTAT, STAT, STATVFS, FCHMOD, LOCK, SEAL, FCNTL, FALLOCATE, FTRUNCATE, MMAP, MADVISE, MEMFD, LINKAT,
+    RENAMEAT2, UNLINK, GETRANDOM, FUTEX_WAITING, FUTEX_WAKING, MEMBARRIER, POLL, PTHREAD_CREATE, PIPE, DUP, FORK, MALLOC,
+    CALLS
 };
 
 enum { MOST_ERRNOS = 12 };
 
 /* The manual pages' errors, less those that only a wrong argument of ours could cause (EBADF, EFAULT) and those that
- * need a file system that we refuse.  EPERM, EACCES, ENOSYS: a seccomp filter or a security module. */
+ * need a file system that we refuse.  EPERM, EACCES, ENOSYS: a seccomp filter or a security module.
+ *
+ * ftruncate, which only makes a file longer here: tmpfs reserves no page for that, and knows EFBIG (a limit on the size of
+ * files) and EPERM (a seal); EACCES is Landlock's word.  IPC_DIR may lead to a file system that needs room or a disk for
+ * it, or lets signals interrupt it: the others. */
 static const struct {
     const char *name;
     int errnos[MOST_ERRNOS]; /* up to 0 */
@@ -48,6 +53,7 @@ static const struct {
     [SEAL] = { "seal", { EPERM, EBUSY, EINVAL } },
     [FCNTL] = { "fcntl", { EMFILE, EINVAL, EPERM } },
     [FALLOCATE] = { "posix_fallocate", { ENOSPC, EINTR, EFBIG, EIO, ENODEV, EOPNOTSUPP, ENOMEM, EPERM } },
+    [FTRUNCATE] = { "ftruncate", { EFBIG, EPERM, EACCES, EINTR, ENOSPC, ENOMEM, EIO } },
     [MMAP] = { "mmap", { ENOMEM, EAGAIN, ENFILE, EACCES, EPERM, ENODEV } },
     [MADVISE] = { "madvise", { ENOMEM, EAGAIN, EINVAL } },
     [MEMFD] = { "memfd_create", { EMFILE, ENFILE, ENOMEM, ENOSYS, EINVAL, EPERM, EACCES } },
@@ -213,6 +219,13 @@ int posix_fallocate(int fd, off_t offset, off_t length)
 {
     NEXT(fallocate_call, "posix_fallocate")
     return inject_fails(FALLOCATE) ? failing_errno : real(fd, offset, length);
+}
+
+typedef int ftruncate_call(int, off_t);
+int ftruncate(int fd, off_t length)
+{
+    NEXT(ftruncate_call, "ftruncate")
+    return inject_fails(FTRUNCATE) ? -1 : real(fd, length);
 }
 
 typedef void *mmap_call(void *, size_t, int, int, int, off_t);

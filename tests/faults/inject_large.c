@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 _Static_assert(sizeof(struct stat64) == sizeof(struct stat), "a 64-bit machine");
 _Static_assert(sizeof(struct statvfs64) == sizeof(struct statvfs), "a 64-bit machine");
@@ -33,6 +34,7 @@ int fstat64(int fd, struct stat64 *out) { return fstat(fd, (struct stat *)(void 
 int lstat64(const char *path, struct stat64 *out) { return lstat(path, (struct stat *)(void *)out); }
 int stat64(const char *path, struct stat64 *out) { return stat(path, (struct stat *)(void *)out); }
 int statvfs64(const char *path, struct statvfs64 *out) { return statvfs(path, (struct statvfs *)(void *)out); }
+int ftruncate64(int fd, off64_t length) { return ftruncate(fd, length); }
 
 void *mmap64(void *at, size_t length, int protection, int flags, int fd, off64_t offset)
 {

@@ -1,4 +1,5 @@
-/* operations.h - what is made to fail: each operation of the core that makes system calls; see operations.c and multicasts.c. */
+/* operations.h - what is made to fail: each operation of the core that makes system calls; see operations.c, multicasts.c,
+ * queues.c. */
 #ifndef IPCR_TESTS_OPERATIONS_H
 #define IPCR_TESTS_OPERATIONS_H
 
@@ -21,6 +22,8 @@ extern const struct operation operations[];
 extern const int operations_count;
 extern const struct operation multicast_operations[];
 extern const int multicast_operations_count;
+extern const struct operation queue_operations[];
+extern const int queue_operations_count;
 
 void operations_begin(const char *dir); /* where the segments live */
 

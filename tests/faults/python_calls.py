@@ -27,6 +27,7 @@ from typing import NamedTuple
 import ipc
 from ipc._core import parcels
 from tests.faults.python_operations import OPERATIONS, Operation, Scene
+from tests.faults.python_queues import QUEUE_OPERATIONS
 
 MOST_USES = 3
 UNUSED = 77  # exit code: the call was not made often enough this time
@@ -101,6 +102,8 @@ NOT_OURS = {
     ("spawn by fork", "fork", 1): 4,
     ("spawn by spawn", "close", 1): 1,
     ("spawn by spawn", "close", 3): 1,
+    ("spawn with a queue", "close", 1): 1,
+    ("spawn with a queue", "close", 3): 1,
 }
 
 
@@ -237,7 +240,7 @@ def main(arguments: list[str]) -> int:
     wanted = arguments[few:]
     total = wrong = 0
     gc.freeze()  # what is imported by now need not be looked at by every collection
-    for operation in OPERATIONS:
+    for operation in (*OPERATIONS, *QUEUE_OPERATIONS):
         if wanted and operation.name not in wanted:
             continue
         counted(operation)  # imports; the second time is as all later ones

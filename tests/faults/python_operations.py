@@ -17,7 +17,20 @@ from tests.process import roles
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["OPERATIONS", "Operation", "Scene"]
+__all__ = [
+    "CAPACITY",
+    "OPERATIONS",
+    "PATIENCE",
+    "SOON",
+    "Operation",
+    "Scene",
+    "close_again",
+    "close_all",
+    "close_made",
+    "close_prepared",
+    "nothing",
+    "prove_left",
+]
 
 SHM = Path("/dev/shm")
 CAPACITY = 4096
@@ -34,6 +47,7 @@ class Scene:
         self.ends: list[Any] = []  # prepared
         self.made: list[Any] = []  # by the operation
         self.worker: Any = None
+        self.receipt: Any = None
         self.failing = 0  # the errno of the call that fails, or has failed, in this turn
 
     def files(self) -> Iterator[Path]:

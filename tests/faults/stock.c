@@ -37,12 +37,15 @@ static void count_mappings(struct stock *out)
     fclose(maps);
 }
 
+_Static_assert(IPCR_LOCK_LANE(0) == IPCR_LOCK_SUBSCRIBER(0), "no segment has both");
+
 static unsigned probe_all(const char *dir, const char *name)
 {
     const int64_t bytes[] = { IPCR_LOCK_PRESENCE,         IPCR_LOCK_NAME,
                               IPCR_LOCK_ROLE(IPCR_SENDER),  IPCR_LOCK_ROLE(IPCR_RECEIVER),
                               IPCR_LOCK_CLAIM(IPCR_SENDER), IPCR_LOCK_CLAIM(IPCR_RECEIVER),
-                              IPCR_LOCK_SUBSCRIBER(0),      IPCR_LOCK_SUBSCRIBER(1) };
+                              IPCR_LOCK_SUBSCRIBER(0),      IPCR_LOCK_SUBSCRIBER(1), /* or lanes: the same bytes */
+                              IPCR_LOCK_HOLDER(0),          IPCR_LOCK_HOLDER(1) };
     unsigned held = 0;
     int fd;
     CHECK_IS(ipcr_os_open(dir, name, &fd), IPCR_OK);

@@ -55,10 +55,11 @@ static const struct {
     { "futex wake", 0, NULL },          /* the sleeper looks again at the end of its slice */
     { "membarrier", 0, NULL },          /* fences, or a second look, instead */
     { "stat", 0, NULL },                /* the time namespace is unknown */
-    { "open", EINTR, NULL },            /* called again, as are the next three */
+    { "open", EINTR, NULL },            /* called again, as are the next four */
     { "lock", EINTR, NULL },
     { "getrandom", EINTR, NULL },
     { "posix_fallocate", EINTR, NULL },
+    { "ftruncate", EINTR, NULL },
     { "memfd_create", EINVAL, NULL },   /* Linux before 6.3: tried with fewer flags */
     { "linkat", EEXIST, NULL },         /* and then there was nobody: tried again */
     { "renameat2", EEXIST, NULL },
@@ -72,6 +73,13 @@ static const struct {
     { "lock", EAGAIN, "unlink" },
     { "lock", EAGAIN, "O_TMPFILE" },
     { "lock", EAGAIN, "subscribe" },    /* the number is somebody else's: the next one */
+    { "lock", EAGAIN, "queue: first" }, /* so is a lane, or a consumer's number */
+    { "lock", EAGAIN, "lane of old" },
+    { "lock", EAGAIN, "the dead" },     /* somebody else is burying them: looked for again */
+    { "fstat", 0, "join" },             /* what can't be looked at is not finished: looked at again */
+    { "mmap", 0, "join" },
+    { "lstat", ENOENT, "look at segment" }, /* attaches: the name was replaced */
+    { "lock", EAGAIN, "look at segment" },
     { NULL, 0, "close" },               /* what it can't remove is an orphan */
     { NULL, 0, "fork" },                /* the child has no claim until it uses the end */
 };
@@ -275,11 +283,20 @@ int main(int argc, char **argv)
     CHECK(mkdtemp(dir) != NULL);
     check_tidy = remove_dir;
     operations_begin(dir);
-    for (int i = 0; i < operations_count + multicast_operations_count; i++) {
-        const struct operation *op = i < operations_count ? &operations[i] : &multicast_operations[i - operations_count];
-        if (argc < 2 || strstr(op->name, argv[1]) != NULL)
-            try_all(op, argc > 2 ? argv[2] : NULL, &all);
-    }
+    const struct {
+        const struct operation *first;
+        int count;
+    } tables[] = {
+        { operations, operations_count },
+        { multicast_operations, multicast_operations_count },
+        { queue_operations, queue_operations_count },
+    };
+    for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++)
+        for (int i = 0; i < tables[t].count; i++) {
+            const struct operation *op = &tables[t].first[i];
+            if (argc < 2 || strstr(op->name, argv[1]) != NULL)
+                try_all(op, argc > 2 ? argv[2] : NULL, &all);
+        }
     if (argc < 2)
         try_lifeline(&all);
     remove_dir();

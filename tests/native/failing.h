@@ -49,6 +49,7 @@ WRAPPED(int, renameat2, (int a, const char *from, int b, const char *to, unsigne
         ENOSPC, ENOENT, -1)
 WRAPPED(int, unlink, (const char *path), (path), EACCES, EROFS, -1)
 WRAPPED(int, posix_fallocate, (int fd, off_t from, off_t n), (fd, from, n), ENOSPC, EFBIG, errno)
+WRAPPED(int, ftruncate, (int fd, off_t n), (fd, n), EFBIG, EINTR, -1) /* the second is no failure: called again */
 WRAPPED(ssize_t, getrandom, (void *out, size_t n, unsigned flags), (out, n, flags), ENOSYS, EINTR, -1)
 WRAPPED(int, sched_getaffinity, (pid_t pid, size_t n, cpu_set_t *set), (pid, n, set), EINVAL, EINVAL, -1)
 WRAPPED(void *, malloc, (size_t n), (n), ENOMEM, ENOMEM, NULL)

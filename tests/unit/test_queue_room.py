@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -162,6 +167,38 @@ print(os.listdir(os.environ["IPC_DIR"]))
         assert re.match(r"OutOfSharedMemoryError: .*a lane of capacity 134217728 .*memory limit", refused)
         assert fits == str(8 * 2**20)
     assert lines[4] == "[]"
+
+
+# --- consumers ----------------------------------------------------------------------------------------------------
+
+HOLDER_BYTES = (1 << 40) + 8192  # IPCR_LOCK_HOLDER(0), native/queue_format.h
+MOST_HOLDERS = 1023
+
+
+@contextmanager
+def all_numbers_taken(name: str) -> Iterator[None]:
+    """As by so many processes that take messages: what says so is a lock of each number's byte."""
+    with Path("/dev/shm", name).open("r+b") as file:
+        lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, HOLDER_BYTES, MOST_HOLDERS, 0)
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, lock)
+        yield
+
+
+@BOTH
+def test_one_consumer_too_many_is_told_so_by_every_call_that_needs_a_number(name: str, kind: str) -> None:
+    with getattr(ipc, kind)(name=name) as queue:
+        queue.put(b"message")
+        calls: list[Callable[[], object]] = [lambda: queue.get(timeout=0), lambda: queue.get_many(timeout=0)]
+        calls.append(queue.task_done if kind == "Queue" else queue.dead_letters)
+        with all_numbers_taken(name):
+            for call in calls:
+                with pytest.raises(ipc.TooManyParticipantsError, match=f"{MOST_HOLDERS} processes"):
+                    call()
+        got = queue.get(timeout=0)
+        if kind == "Queue":
+            assert got == b"message"
+        else:
+            got.ack()
 
 
 # --- lanes --------------------------------------------------------------------------------------------------------
