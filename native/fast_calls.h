@@ -9,7 +9,7 @@
 #include "multicast.h"
 #include "queue.h"
 
-#define IPCR_FAST_CALLS_VERSION 5u
+#define IPCR_FAST_CALLS_VERSION 6u
 
 struct ipcr_fast_calls {
     uint32_t version; /* an accelerator left over from another build is refused */
@@ -33,9 +33,13 @@ struct ipcr_fast_calls {
     int (*lease_nack)(struct ipcr_queue *q, const struct ipcr_lease *lease, uint64_t delay_ns);
     int64_t (*publish)(struct ipcr_publisher *p, const struct ipcr_topic *topic, const struct ipcr_piece *pieces,
                        uint64_t count, uint64_t info);
+    int (*publisher_wait)(struct ipcr_publisher *p, uint64_t deadline_ns, int resume);
+    void (*publisher_stop_waiting)(struct ipcr_publisher *p);
     int64_t (*subscriber_try_recv_into)(struct ipcr_subscriber_inbox *inbox);
     int64_t (*subscriber_recv_into)(struct ipcr_subscriber_inbox *inbox);
     int64_t (*subscriber_copy)(struct ipcr_subscriber *s, char *out, uint64_t room);
+    int (*subscriber_wait)(struct ipcr_subscriber *s, uint64_t deadline_ns, int resume);
+    void (*subscriber_stop_waiting)(struct ipcr_subscriber *s);
     int (*claim)(struct ipcr_end *e, uint64_t length);
     char *(*lent)(struct ipcr_end *e);
     uint64_t (*lent_skew)(const struct ipcr_end *e);

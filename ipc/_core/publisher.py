@@ -192,12 +192,16 @@ class Publisher(MulticastEnd, Generic[_T]):
             yield done
 
     def _until_room(self, attempt: Callable[[], int], size: int, deadline: int) -> int:
-        start = 0
+        start, late = 0, False
         while (status := attempt()) == _FULL:
-            start = start or time.monotonic_ns()
-            if time.monotonic_ns() >= deadline:
+            if late:
                 self._too_late(size, deadline, start)
-            waited = self._wait(lib.ipcr_publisher_wait, deadline)
+            start = start or time.monotonic_ns()
+            late = time.monotonic_ns() >= deadline
+            if late:  # a loop that never waits must not wait for the dead for ever
+                waited = lib.ipcr_publisher_look_around(self._handle)
+            else:
+                waited = self._wait(lib.ipcr_publisher_wait, deadline)
             if waited not in {lib.IPCR_OK, _FULL}:
                 self._raise(waited)
         self._check(status, size)

@@ -254,13 +254,17 @@ class Subscriber(MulticastEnd, Generic[_T]):
 
     def _waiting(self, attempt: Callable[[], int], deadline: int) -> int:
         """A result that is not negative."""
-        start = 0
+        start, late = 0, False
         while (result := attempt()) < 0:
             if result == _EMPTY:
-                start = start or time.monotonic_ns()
-                if time.monotonic_ns() >= deadline:
+                if late:
                     raise errors.TimeoutError(f"{self}: no message within {self._waited(deadline, start)}")
-                result = self._wait(lib.ipcr_subscriber_wait, deadline)
+                start = start or time.monotonic_ns()
+                late = time.monotonic_ns() >= deadline
+                if late:  # a loop that never waits must not poll a dead publisher for ever
+                    result = lib.ipcr_subscriber_look_around(self._handle)
+                else:
+                    result = self._wait(lib.ipcr_subscriber_wait, deadline)
             if result not in {_OK, _EMPTY, _AGAIN}:
                 self._raise(result)
         return result

@@ -103,13 +103,19 @@ static PyObject *view(PyObject *self, PyObject *const *args, Py_ssize_t nargs, P
 
 /* --- the core, of channels and of multicasts ---------------------------------------------------------------------- */
 
+/* Waits for room, if it is a multicast's; an error that was raised meanwhile is none of the results. */
 static int64_t begin_claim(struct loan *loan)
 {
-    return loan->of_multicast ? fast_core->publisher_claim(loan->handle, NULL, loan->size)
-                              : fast_core->claim(loan->handle, loan->size);
+    if (!loan->of_multicast)
+        return fast_core->claim(loan->handle, loan->size);
+    int64_t result;
+    while ((result = fast_core->publisher_claim(loan->handle, NULL, loan->size)) == IPCR_FULL)
+        if (fast_sleep(loan->end, FAST_PUBLISHER) != 0)
+            break;
+    return result;
 }
 
-/* The next message, or why there is none; spins for it. */
+/* The next message, or why there is none; spins for it, and waits, if it is a multicast's. */
 static int64_t begin_view(struct loan *loan)
 {
     const int multicast = loan->of_multicast;
@@ -127,7 +133,13 @@ static int64_t begin_view(struct loan *loan)
     Py_END_ALLOW_THREADS
     const int open = is_open(loan);
     Py_XDECREF(owner); /* perhaps the last one */
-    return !open ? IPCR_CLOSED : multicast ? result : fast_core->peek(loan->handle);
+    if (!open)
+        return IPCR_CLOSED;
+    if (!multicast)
+        return fast_core->peek(loan->handle);
+    while (result == IPCR_EMPTY && fast_sleep(loan->end, FAST_SUBSCRIBER) == 0)
+        result = fast_core->subscriber_peek(loan->handle);
+    return result;
 }
 
 static char *memory_of(const struct loan *loan)
@@ -236,7 +248,7 @@ static PyObject *enter(PyObject *self, PyObject *unused)
         return hand_over(loan);
     const int64_t result = loan->claims ? begin_claim(loan) : begin_view(loan);
     if (result < 0)
-        return hand_over(loan);
+        return PyErr_Occurred() ? NULL : hand_over(loan);
     if (!loan->claims && !is_ours(loan, result)) {
         give_up(loan, 0);
         return hand_over(loan);

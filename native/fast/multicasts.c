@@ -39,7 +39,12 @@ static PyObject *publish(PyObject *self, PyObject *const *args, Py_ssize_t nargs
         uint64_t info;
         PyObject *data = fast_encoded(args[0], &info);
         if (data != NULL) {
-            const int64_t sequence = publish_now(seat, data, info);
+            int64_t sequence;
+            while ((sequence = publish_now(seat, data, info)) == IPCR_FULL && names == NULL)
+                if (fast_sleep(self, FAST_PUBLISHER) != 0) {
+                    Py_DECREF(data);
+                    return NULL;
+                }
             if (sequence < 0)
                 return fast_encoded_to(names_of[PUBLISH_READY], self, info, data, args + 1, names == NULL ? 0 : 1, names);
             Py_DECREF(data);
@@ -99,21 +104,23 @@ static PyObject *take_long(PyObject *self, int64_t result)
 }
 
 /* The next message; NULL without an error if the Python method must see to it. */
-static PyObject *take(PyObject *self, int may_spin)
+static PyObject *take(PyObject *self, int may_wait)
 {
     const struct fast_seat *seat = (const struct fast_seat *)self;
     struct ipcr_subscriber_inbox inbox;
     inbox.subscriber = seat->handle;
     int64_t result = fast_core->subscriber_try_recv_into(&inbox);
-    if (result == IPCR_EMPTY && may_spin) {
+    if (result == IPCR_EMPTY && may_wait) {
         PyObject *owner = Py_NewRef(seat->owner);
         Py_BEGIN_ALLOW_THREADS
         result = fast_core->subscriber_recv_into(&inbox);
         Py_END_ALLOW_THREADS
-        if (seat->handle != inbox.subscriber && result >= 0 && (result & IPCR_RESULT_LENT) != 0)
+        if (seat->handle != inbox.subscriber && (result == IPCR_EMPTY || (result & IPCR_RESULT_LENT) != 0))
             result = IPCR_CLOSED; /* meanwhile, by another thread: the message stays */
         Py_DECREF(owner); /* perhaps the last one */
     }
+    while (result == IPCR_EMPTY && may_wait && fast_sleep(self, FAST_SUBSCRIBER) == 0)
+        result = fast_core->subscriber_try_recv_into(&inbox);
     if (result < 0)
         return NULL;
     if ((result & IPCR_RESULT_LENT) != 0)

@@ -23,6 +23,11 @@ struct fast_seat {
     struct fast_lender lender;
 };
 
+/* Sleep until a publisher may have room, or a subscriber a message, for as long as that takes; -1 and an error: it was
+ * closed, the publisher died, a signal's handler raised.  The seat's handle must be open. */
+enum fast_side { FAST_PUBLISHER, FAST_SUBSCRIBER };
+int fast_sleep(PyObject *self, enum fast_side side);
+
 enum fast_queue_name { PUT, PUT_READY, PUT_MANY, GET, GET_WAITING, GET_MANY, FINISH_AT, NAMES_OF_QUEUES };
 extern PyObject *fast_queue_names[NAMES_OF_QUEUES]; /* interned */
 

@@ -9,7 +9,7 @@ import os
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -262,9 +262,18 @@ def poll(attempt: Any) -> None:
         time.sleep(0.001)
 
 
-def claim(publisher: Any) -> None:
+def poll_in_no_time(attempt: Any) -> None:
+    """Until it doesn't say that it had no time."""
+    while True:
+        with suppress(ipc.TimeoutError):
+            attempt()
+            return
+        time.sleep(0.001)
+
+
+def claim(publisher: Any, timeout: float | None = None) -> None:
     """Publish by a claim."""
-    with publisher.claim(nbytes=500) as memory:
+    with publisher.claim(nbytes=500, timeout=timeout) as memory:
         memory[:] = bytes(500)
 
 
@@ -276,13 +285,23 @@ CALLS = {
     "view": lambda subscriber: subscriber.view().__enter__(),
     "iteration": next,
 }
-POLLING = {"try_recv": lambda subscriber: poll(lambda: subscriber.try_recv() is not None)}
+POLLING = {
+    "try_recv": lambda subscriber: poll(lambda: subscriber.try_recv() is not None),
+    "recv at once": lambda subscriber: poll_in_no_time(lambda: subscriber.recv(timeout=0)),
+    "recv_many at once": lambda subscriber: poll_in_no_time(lambda: subscriber.recv_many(timeout=0)),
+}
 PUBLISHING = {
     "publish": lambda publisher: publisher.publish(bytes(500)),
     "publish an object": lambda publisher: publisher.publish([1] * 200, topic="t"),
     "publish in time": lambda publisher: publisher.publish(bytes(500), timeout=3600),
     "publish_many": lambda publisher: publisher.publish_many([bytes(500)] * 3),
     "claim": claim,
+}
+PUBLISHING_BY_POLLS = {
+    "try_publish": lambda publisher: poll(lambda: publisher.try_publish(bytes(500))),
+    "publish at once": lambda publisher: poll_in_no_time(lambda: publisher.publish(bytes(500), timeout=0)),
+    "publish_many at once": lambda publisher: poll_in_no_time(lambda: publisher.publish_many([bytes(500)], timeout=0)),
+    "claim at once": lambda publisher: poll_in_no_time(lambda: claim(publisher, 0)),
 }
 
 

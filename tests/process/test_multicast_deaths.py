@@ -220,12 +220,12 @@ DYING: dict[str, list[Any]] = {
 }
 
 
-@pytest.mark.parametrize("call", [*roles.PUBLISHING, "try_publish"])
+@pytest.mark.parametrize("call", [*roles.PUBLISHING, *roles.PUBLISHING_BY_POLLS])
 @pytest.mark.parametrize("dying", DYING)
 def test_a_dead_subscriber_blocks_no_publisher_and_the_living_lose_nothing(
     lossless: ipc.Multicast[Any], dying: str, call: str
 ) -> None:
-    calls = {**roles.PUBLISHING, "try_publish": lambda end: roles.poll(lambda: end.try_publish(bytes(500)))}
+    calls = {**roles.PUBLISHING, **roles.PUBLISHING_BY_POLLS}
     with lossless.publisher() as publisher, lossless.subscribe() as living:
         with forked_with_pipe(roles.subscribe_then_wait, lossless, *DYING[dying]) as (child, ours):
             publisher.publish(bytes(500))
