@@ -11,7 +11,8 @@ numpy's sum, because whoever needs 1 MiB looks at it.
 
 All of these are a memcpy for each message.  What the transport itself costs shows where it lends its memory to
 publisher and readers, and nobody copies: 1 MiB *in place*, of which 8 bytes are written and read, as if the rest came
-from a camera.
+from a camera.  How everybody waits by default is not the same: some poll.  So this is asked again with readers that go
+to sleep at once, of those who can.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 from . import contest, options, report
 from .figures import Column, Summary, gigabytes, rate, size_label, spread
 from .messages import payload
-from .peers import ReceiveEnd, SendEnd
+from .peers import ReceiveEnd, SendEnd, Wait
 from .plan import Case, Ends, Role, Wire
 
 if TYPE_CHECKING:
@@ -269,19 +270,22 @@ def combine(case: Case, count: int, results: Sequence[dict[str, float]]) -> dict
 
 
 USES = {"take": "", "copy": ", as bytes", "sum": ", summed", "in-place": ", in place"}
+WAITS: dict[Wait, str] = {"default": "", "parked": ", asleep"}
 
 
-def _uses(policy: str, size: int) -> Sequence[str]:
+def _uses(policy: str, size: int) -> Sequence[tuple[str, Wait]]:
     """What may be overwritten is lent to readers by iceoryx2 alone."""
     if size < LARGE:
-        return ("take",)
-    return ("take", "copy", "sum") if policy == "lossy" else ("take", "sum", "in-place")
+        return (("take", "default"),)
+    if policy == "lossy":
+        return (("take", "default"), ("copy", "default"), ("sum", "default"))
+    return (("take", "default"), ("sum", "default"), ("in-place", "default"), ("in-place", "parked"))
 
 
-def _case(policy: str, readers: int, size: int, use: str) -> Case:
+def _case(policy: str, readers: int, size: int, use: str, wait: Wait = "default") -> Case:
     people = f"{readers} reader{'s' if readers > 1 else ''}"
-    label = f"{policy}, {size_label(size)}{USES[use]}, {people}"
-    return Case(label, size, max(1 << 20, 8 * size), way=f"{readers} {policy} {use}")
+    label = f"{policy}, {size_label(size)}{USES[use]}{WAITS[wait]}, {people}"
+    return Case(label, size, max(1 << 20, 8 * size), wait, way=f"{readers} {policy} {use}")
 
 
 def run(
@@ -293,9 +297,10 @@ def run(
     found = report.Report(NAME, "Multicast, one publisher, every message to every reader", COLUMNS, METRIC)
     for policy in policies:
         for size in sizes:
-            for use in _uses(policy, size):
+            for use, wait in _uses(policy, size):
                 for number in readers:
-                    rows = found.hold(contest.peers(NAME, _case(policy, number, size, use), settings), settings)
+                    case = _case(policy, number, size, use, wait)
+                    rows = found.hold(contest.peers(NAME, case, settings), settings)
                     found.compare(rows, "ours", "best", goal=GOAL)
     return found
 

@@ -160,10 +160,12 @@ class _Readers:
 class _Loan:
     """Memory that is sent at the end of its `with`."""
 
-    __slots__ = ("_array", "_sample")
+    __slots__ = ("_array", "_notify", "_sample")
 
-    def __init__(self, sample: Any, size: int, shape: tuple[int, ...], dtype: str) -> None:
-        self._sample = sample
+    def __init__(
+        self, sample: Any, notify: Callable[[], object] | None, size: int, shape: tuple[int, ...], dtype: str
+    ) -> None:
+        self._sample, self._notify = sample, notify
         memory: Any = (ctypes.c_uint8 * size).from_address(sample.payload_ptr)
         self._array = np.frombuffer(memory, dtype).reshape(shape)
 
@@ -172,6 +174,8 @@ class _Loan:
 
     def __exit__(self, *exc_info: object) -> None:
         self._sample.assume_init().send()
+        if self._notify is not None:
+            self._notify()
 
 
 def sender(handle: object, link: Link) -> SendEnd:
@@ -183,6 +187,7 @@ def sender(handle: object, link: Link) -> SendEnd:
 
     send, room = publisher.send_copy, _buffered(link)
     wait_for_room = _Readers(link).wait if _may_fill_up(link) else None
+    notify = None if notifier is None else notifier.notify
     sent = full_at = 0
 
     def send_to_all(message: Any) -> None:
@@ -197,10 +202,10 @@ def sender(handle: object, link: Link) -> SendEnd:
         if sent >= full_at and wait_for_room is not None:
             full_at = room + wait_for_room(sent - room)
         sent += 1
-        return _Loan(publisher.loan_uninit(), link.message_bytes, shape, dtype)
+        return _Loan(publisher.loan_uninit(), notify, link.message_bytes, shape, dtype)
 
     def send_and_notify(message: Any) -> None:
-        send(message)
+        send_to_all(message)
         notifier.notify()
 
     def close() -> None:
@@ -212,7 +217,7 @@ def sender(handle: object, link: Link) -> SendEnd:
     return SendEnd(
         send=send_and_notify if notifier is not None else send if wait_for_room is None else send_to_all,
         prepare=_payload(link.message_bytes).from_buffer_copy,
-        claim=claim if notifier is None else None,
+        claim=claim,
         close=close,
     )
 
