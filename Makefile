@@ -89,15 +89,11 @@ check-python:
 	@IPC_PURE_CFFI=1 $(PYTEST) -q -m "not slow and not stress" $(BOTH_PATHS) $(addprefix --ignore-glob=,$(ONE_PATH))
 	@$(PYTEST) --numprocesses=5 -m "slow and not stress and not packaging" # many of them wait for half a minute
 
-prove: $(VENV)/have-native $(VENV)/have-test $(VENV)/have-dev ## all mutants, every planted bug, a soak of 10 minutes, coverage
+prove: $(VENV)/have-native $(VENV)/have-test $(VENV)/have-dev ## all mutants, all Spin models, coverage, a soak of 10 minutes
 	@$(MAKE) --no-print-directory mutants
-	@$(PY) -m tests.model.planted
 	@$(MAKE) --no-print-directory spin
-	@$(PYTEST) -q tests/crash -k planted
-	@$(MAKE) --no-print-directory hostile-planted
-	@$(PY) -m tests.storm.planted
 	@$(MAKE) --no-print-directory coverage
-	@IPC_SOAK_MINUTES=10 $(PY) -m pytest tests/storm -m stress -k soak --timeout=0
+	@IPC_SOAK_MINUTES=10 $(PY) -m pytest -rP tests/storm -m stress -k soak --timeout=0
 
 asan-python: $(VENV)/have-native $(VENV)/have-test ## the Python tests over a core and accelerator with sanitizers
 	@sh tools/asan-python.sh $(PY) $(ARGS)
@@ -110,10 +106,11 @@ stress-core:
 	@$(MAKE) --no-print-directory hostile-stress MINUTES=$$(( ($(MINUTES) + 2) / 3 ))
 	@$(MAKE) --no-print-directory model-long JOBS=1 MINUTES=$$(( ($(MINUTES) + 2) / 3 ))
 	@$(MAKE) --no-print-directory wakes SECONDS=$$(( $(MINUTES) * 20 ))
+	@$(MAKE) --no-print-directory closes
 
 stress-python:
-	@IPC_STRESS_MINUTES=$$(( ($(MINUTES) + 2) / 3 )) $(PY) -m pytest -m stress -k "not planted" \
-	    --ignore=tests/spin --timeout=0 $(ARGS) # `make prove` has these
+	@IPC_STRESS_MINUTES=$$(( ($(MINUTES) + 2) / 3 )) $(PY) -m pytest -rP -m stress -k "not planted" \
+	    --ignore=tests/spin --timeout=0 $(ARGS) # `make planted` and `make prove` have these
 	@$(MAKE) --no-print-directory flakes TIMES=$$(( ($(MINUTES) + 29) / 30 ))
 
 TIMES ?= 20
@@ -374,8 +371,11 @@ coverage: $(CTESTS:tests/native/%.c=build/cover/%) $(VENV)/have-dev ## lines and
 	@$(GCOVR) --add-tracefile build/cover/coverage.json --txt-metric branch --txt - \
 	    --fail-under-line $(COVER_LINES) --fail-under-branch $(COVER_BRANCHES)
 
-planted: build/model/core.so build/model/explorer $(VENV)/have-dev ## plant known bugs: each must be found by its tool
-	@$(PY) -m tests.model.planted $(ARGS)
+planted: build/model/core.so build/model/explorer $(VENV)/have-native $(VENV)/have-test $(VENV)/have-dev ## plant known bugs: each tool must find its own
+	@$(PY) -m tests.model.planted
+	@$(PYTEST) -q tests/crash -k planted
+	@$(MAKE) --no-print-directory hostile-planted
+	@$(PY) -m tests.storm.planted
 
 clean: ## remove everything that make made
 	rm -rf .venv .venv-* build dist ipc_rings.egg-info .benchmarks .hypothesis ipc/_core/*.so
