@@ -67,7 +67,7 @@ test: $(VENV)/have-native $(VENV)/have-test ## build, then the fast tests (IPC_P
 
 # What is the same with and without the accelerator need not be tested twice in `check` (`make test IPC_PURE_CFFI=1` does).
 BOTH_PATHS := tests/unit tests/properties \
-              $(patsubst %,tests/process/test_%.py,blocked_calls timeouts_and_signals kills_while_lent multicast_signals idle)
+              $(patsubst %,tests/process/test_%.py,blocked_calls timeouts_and_signals kills_while_lent multicast_signals queue_signals idle)
 ONE_PATH   := $(patsubst %,tests/unit/test_%.py,benchmark* cgroup structure room) tests/properties/test_hostile_messages.py
 
 check: lint types $(VENV)/have-native $(VENV)/have-test ## everything that must hold before a commit, on two cores

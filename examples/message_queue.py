@@ -1,9 +1,10 @@
-"""The interface of vLLM's MessageQueue, one writer and n readers of objects of any size, over ipc.Multicast.
+"""What vLLM's MessageQueue does within one machine: one writer, n readers, objects of any size; over ipc.Multicast.
 
 08_instead_of_vllms_message_queue.py shows it at work.  What is new: who waits sleeps instead of spinning; a reader that
 was killed blocks nobody; a TimeoutError of the writer names the reader that is slow; an object that is larger than the
 ring goes through it in pieces, and not through a socket beside it.  The handle is plain data, and may go to the readers
-on any way; all of them are on this machine.
+on any way; all of them are on this machine.  What belongs to more than one (connect_ip) and to torch's process groups
+(create_from_process_group, broadcast_object) is not here.
 """
 
 from __future__ import annotations

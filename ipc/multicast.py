@@ -2,7 +2,7 @@
 
     frames = ipc.Multicast(policy="lossy")          # give it to children as a Process argument, or fork
     camera = frames.publisher()                     # one at a time
-    viewer = frames.subscribe(on_lap="latest")      # any number, up to 1,024
+    viewer = frames.subscribe(on_lap="latest")      # any number, up to 1,024; when overtaken: on at the newest
 
 For a stream that one receiver takes, a channel is faster; for work that is shared out, take a queue.
 """

@@ -35,6 +35,7 @@ __all__ = ["Multicast"]
 _T = TypeVar("_T")
 
 _ENTRY_BYTES: Final = 64
+_MOST_MESSAGES: Final = 2**62  # that are ever published
 _POLICIES: Final = {"lossless": lib.IPCR_LOSSLESS, "lossy": lib.IPCR_LOSSY}
 _ON_LAGGARD: Final = {"wait": lib.IPCR_WAIT_FOR_LAGGARDS, "evict": lib.IPCR_EVICT_LAGGARDS}
 _STARTS: Final = {"latest": lib.IPCR_START_LATEST, "oldest": lib.IPCR_START_OLDEST}
@@ -162,7 +163,8 @@ class Multicast(Generic[_T]):
             further behind than max_lag allows.
           topics: only messages of these; None for all messages, with a topic or without.
           on_lap: where a lossy subscriber goes on when it was overtaken: at the oldest message that is whole, or at
-            the newest.  (Overtaken while it copies, "oldest" goes on in the middle of what is kept, because the oldest
+            the newest.  For the newest frame only, make the ring as small as two or three of them: what is kept is not
+            skipped.  (Overtaken while it copies, "oldest" goes on in the middle of what is kept, because the oldest
             would be overwritten under its hands again.)
           observe: take no part in a lossless multicast: the publisher neither waits for it nor knows of it; it is
             told what it has lost, as if the multicast were lossy.  It reads through a mapping that it can't write to,
@@ -273,7 +275,8 @@ def _options(policy: object, on_laggard: object, max_lag: object) -> Any:
     made = ffi.new("struct ipcr_multicast_options *")
     made.policy = _choice("policy", policy, _POLICIES)
     made.on_laggard = _choice("on_laggard", on_laggard, _ON_LAGGARD)
-    made.max_lag = 0 if max_lag is None else arguments.positive(max_lag, "max_lag")
+    lag = 0 if max_lag is None else arguments.positive(max_lag, "max_lag")
+    made.max_lag = min(lag, _MOST_MESSAGES)  # more never fit, nor are ever published
     if made.policy == lib.IPCR_LOSSY and (made.on_laggard or made.max_lag):
         raise ValueError(
             f'on_laggard={on_laggard!r} and max_lag={max_lag!r} are for policy="lossless": the publisher of a lossy '
@@ -288,8 +291,10 @@ def _start(start: object) -> tuple[int, int]:
             raise ValueError(f"start={start!r} must be 'latest', 'oldest' or a sequence number")
         return _STARTS[start], 0
     number = arguments.integer(start, "start")
-    if number < 0:
-        raise ValueError(f"start={number} must be 0 or more: sequence numbers count from the first message")
+    if not 0 <= number <= _MOST_MESSAGES:
+        raise ValueError(
+            f"start={number} must be from 0 to {_MOST_MESSAGES}: sequence numbers count from the first message"
+        )
     return lib.IPCR_START_SEQUENCE, number
 
 

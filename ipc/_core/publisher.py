@@ -84,7 +84,8 @@ class Publisher(MulticastEnd, Generic[_T]):
           timeout: seconds; None waits without limit, 0 never waits.
 
         Raises:
-          TimeoutError: no room within `timeout`; nothing was published.  It names the laggards.
+          TimeoutError: no room within `timeout`; nothing was published.  It names the laggards: the slowest with the
+            time since it last moved, others with how far they are behind.
           MessageTooLargeError: it can never fit; the error says which capacity can carry it.
           BusyError: another thread is using this publisher, or a claim is lent out.
         """

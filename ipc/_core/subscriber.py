@@ -93,9 +93,10 @@ class Subscriber(MulticastEnd, Generic[_T]):
         oldest, after, out = ffi.new("uint64_t *"), ffi.new("uint64_t *"), ffi.new("struct ipcr_subscriber **")
         status = lib.ipcr_subscriber_open(segment.pointer, asked, topics, oldest, after, out)
         if status == lib.IPCR_NOT_FOUND and wanted.start == lib.IPCR_START_SEQUENCE:
+            kept = f"messages {oldest[0]} to {after[0] - 1}" if oldest[0] != after[0] else "no messages"
             raise ValueError(
-                f"start={wanted.sequence}: {segment} keeps messages {oldest[0]} to {after[0] - 1}, and {after[0]} "
-                'comes next; start="oldest" takes what is there'
+                f"start={wanted.sequence}: {segment} keeps {kept}, and {after[0]} comes next; "
+                'start="oldest" takes what is there'
             )
         if status == lib.IPCR_TAKEN:
             raise errors.TooManyParticipantsError(

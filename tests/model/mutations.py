@@ -57,7 +57,7 @@ CALLS = (
     ("racy_copy", "copy_out", "", "racy copy made plain"),
     ("racy_write", "copy_in", "", "racy copy made plain"),
 )
-# Stores that publish, and functions whose last step is one; tell() of a publisher, not that of queues, which only wakes.
+# Stores that publish, and functions whose last step is one: tell() of a publisher, not that of queues, which wakes.
 PUBLISHING = "store_release32 store_release64 ipcr_ring_publish ipcr_ring_release ipcr_publish ipcr_release_space"
 PUBLISHING += r" ipcr_producer_publish publish_freed tell(?=\(p,) move_cursor"
 PUBLISHES = re.compile(rf"(\w+ = (\(\w+\))?)?({'|'.join(PUBLISHING.split())})\(")

@@ -43,8 +43,9 @@ def test_a_start_that_is_not_there_is_an_error_that_says_what_is(lossless: ipc.M
         lossless.subscribe(3)
     with pytest.raises(ValueError, match="start=21"):
         lossless.subscribe(21)
-    with pytest.raises(ValueError, match="0 or more"):
-        lossless.subscribe(-1)
+    for nowhere in (-1, 2**62 + 1, 2**64):
+        with pytest.raises(ValueError, match=f"start={nowhere} must be from 0 to"):
+            lossless.subscribe(nowhere)
     with pytest.raises(ValueError, match="'latest', 'oldest' or a sequence"):
         lossless.subscribe("newest")  # type: ignore[arg-type]
     with pytest.raises(TypeError):
@@ -93,6 +94,18 @@ def test_who_leaves_is_not_waited_for(lossless: ipc.Multicast[Any]) -> None:
     timer.start()
     publisher.publish("more", timeout=30)
     timer.join()
+
+
+def test_a_start_where_nothing_is_kept_says_so(lossless: ipc.Multicast[Any]) -> None:
+    with pytest.raises(ValueError, match="keeps no messages, and 0 comes next"):
+        lossless.subscribe(5)
+
+
+@pytest.mark.parametrize("max_lag", [2**62, 2**63, 2**70])
+def test_a_max_lag_beyond_all_messages_is_no_bound(max_lag: int) -> None:
+    with ipc.Multicast[Any](max_lag=max_lag) as multicast, multicast.subscribe() as subscriber:
+        multicast.publisher().publish(b"one")
+        assert subscriber.recv() == b"one"
 
 
 def test_max_lag_bounds_how_far_the_publisher_is_ahead() -> None:
