@@ -66,8 +66,9 @@ class Feeder:
         return dropped
 
     def _run(self) -> None:
-        queue, options = self._queue, ffi.new("struct ipcr_put *")
+        queue = self._queue
         try:
+            options = ffi.new("struct ipcr_put *")
             while (size := self._send_what_fits(options)) is not None:
                 queue._wait(lib.ipcr_queue_wait_for_room(queue._handle, size + 64, arguments.FOREVER_NS))
         except (errors.ShutDown, errors.ClosedError):  # by somebody else; or the process ends, and doesn't wait for us

@@ -28,6 +28,8 @@ static int64_t publish_now(const struct fast_seat *seat, PyObject *data, uint64_
     Py_BEGIN_ALLOW_THREADS
     sequence = fast_core->publish(publisher, NULL, &piece, 1, info);
     Py_END_ALLOW_THREADS
+    if (seat->handle != publisher && sequence == IPCR_FULL) /* nobody is to wait for what another thread has closed */
+        sequence = IPCR_CLOSED;
     Py_DECREF(owner);
     return sequence;
 }

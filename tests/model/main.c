@@ -171,7 +171,7 @@ static int explore_share(int chosen, int job)
             if (rc != 0)
                 return rc;
         }
-        if (schedules == wanted.schedules)
+        if (schedules == wanted.schedules || wanted.minutes > 0)
             return 0;
         schedules = schedules * 8 < wanted.schedules ? schedules * 8 : wanted.schedules;
     }

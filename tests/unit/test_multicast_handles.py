@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import threading
 import time
 from typing import Any
@@ -233,6 +234,32 @@ def test_a_close_from_another_thread_ends_a_call_that_waits(lossless: ipc.Multic
     with pytest.raises(ipc.ClosedError, match="is closed"):
         publisher.publish(0) if whose == "publisher" else subscriber.recv()
     timer.join()
+
+
+def test_a_close_while_a_long_message_finds_no_room_ends_its_publish() -> None:
+    long = [10**6] * 150_000  # takes longer to pickle than who closes waits for the interpreter's lock
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    try:
+        for _ in range(10):
+            with ipc.Multicast[Any](capacity="1MiB") as multicast, multicast.subscribe():
+                publisher = multicast.publisher()
+                publisher.publish(long)
+                go = threading.Lock()
+                go.acquire()
+
+                def close(publisher: ipc.Publisher[Any] = publisher, go: threading.Lock = go) -> None:
+                    with go:
+                        publisher.close()
+
+                closing = threading.Thread(target=close)
+                closing.start()
+                go.release()
+                with pytest.raises(ipc.ClosedError, match="is closed"):
+                    publisher.publish(long)
+                closing.join()
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_who_waits_when_all_is_closed_is_told_that_and_not_that_the_publisher_is_gone() -> None:
