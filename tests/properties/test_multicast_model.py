@@ -285,7 +285,7 @@ class MulticastMachine(RuleBasedStateMachine):
         if isinstance(start, int):
             at = start = max(0, sent + start)
             if at > sent or (at < self.model.oldest and not lossy):
-                with pytest.raises(ValueError, match="keeps (no )?messages"):
+                with pytest.raises(ValueError, match=r"keeps (no )?messages"):
                     self.multicast.subscribe(start, observe=observe)
                 return
         end = self.multicast.subscribe(
