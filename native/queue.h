@@ -102,8 +102,9 @@ int ipcr_queue_lease(struct ipcr_queue *q, uint64_t lease_ns, struct ipcr_lease 
 int ipcr_lease_copy(struct ipcr_queue *q, const struct ipcr_lease *lease, char *out);
 /* At most once: lease, copy, ack, for a message of up to `room` bytes.  A longer one stays leased, IPCR_TOO_LARGE. */
 int ipcr_queue_get(struct ipcr_queue *q, char *out, uint64_t room, struct ipcr_lease *lease);
-/* Lease, until we die, and copy, end to end, until `room` or `most` is reached; *results as for receive.  How many, or why
- * none: IPCR_TOO_LARGE when the first alone is longer than `room`.  To be followed by ipcr_lease_end_many. */
+/* Lease, until we die, and copy, end to end, until `room` or `most` is reached; *results as for receive.  The last may be longer
+ * than what is left of `room`: with IPCR_RESULT_LENT it stands at its lease's payload.  How many, or why none.  To be followed by
+ * ipcr_lease_end_many. */
 int64_t ipcr_queue_lease_many(struct ipcr_queue *q, char *out, uint64_t room, struct ipcr_lease *leases,
                               int64_t *results, uint64_t most);
 

@@ -271,14 +271,6 @@ static int64_t result_of(const struct ipcr_lease *l)
                      (uint64_t)(l->skew / 8) << IPCR_RESULT_SKEW_SHIFT);
 }
 
-/* Nobody has seen this lease: it was none, and the count of deliveries goes back. */
-static void put_back(struct ipcr_queue *q, const struct ipcr_lease *l)
-{
-    const uint64_t before = ipcr_with(l->held, IPCR_READY, 0, l->deliveries - 1, IPCR_NO_TIME);
-    if (ipcr_change(ipcr_slot_at(&q->segment->lane[l->lane], l->sequence), l->held, before))
-        ipcr_queue_tell_returned(q, l->lane, l->sequence);
-}
-
 int64_t ipcr_queue_lease_many(struct ipcr_queue *q, char *out, uint64_t room, struct ipcr_lease *leases,
                               int64_t *results, uint64_t most)
 {
@@ -289,18 +281,18 @@ int64_t ipcr_queue_lease_many(struct ipcr_queue *q, char *out, uint64_t room, st
     while (rc == IPCR_OK && done < most) {
         struct ipcr_lease *l = &leases[done];
         rc = ipcr_queue_checked(q, lease(q, now, 0, l));
-        if (rc == IPCR_OK && l->length > room - used) { /* it goes first next time */
-            put_back(q, l);
-            rc = IPCR_TOO_LARGE;
-        }
         if (rc != IPCR_OK)
             break;
+        if (l->length > room - used) { /* given back, it would come behind what others have taken meanwhile */
+            results[done++] = result_of(l) | IPCR_RESULT_LENT;
+            break;
+        }
         copy_out(out + used, (const uint8_t *)l->payload, l->length);
         used += l->length;
         results[done++] = result_of(l);
     }
     pthread_mutex_unlock(&q->consuming);
-    ipcr_queue_pass_on(q, done > 0 || rc == IPCR_TOO_LARGE ? IPCR_OK : rc);
+    ipcr_queue_pass_on(q, done > 0 ? IPCR_OK : rc);
     return done > 0 ? (int64_t)done : rc;
 }
 

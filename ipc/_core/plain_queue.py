@@ -408,7 +408,7 @@ class Queue(QueueHandle, Generic[_T]):
         """Take what is there now, at most `max` messages, waiting for the first.
 
         Args:
-          max: at least 1; one call takes at most 1,024 messages, and about 256 KiB.
+          max: at least 1; one call takes at most 1,024 messages, and ends with the one that passes 256 KiB.
           timeout: seconds; None waits without limit, 0 never waits.
 
         Raises:
@@ -420,11 +420,8 @@ class Queue(QueueHandle, Generic[_T]):
         scratch, self._scratch = self._scratch or Scratch(), None
         try:
             count = scratch.fill(self._handle, most)
-            if count < 0 and count != lib.IPCR_TOO_LARGE:
-                attempt = functools.partial(scratch.fill, self._handle, most)
-                count = self._take(attempt, deadline, otherwise=lib.IPCR_TOO_LARGE)
-            if count == lib.IPCR_TOO_LARGE:  # for the scratch: one by itself
-                return [self.get(True, _left(deadline))]
+            if count < 0:
+                count = self._take(functools.partial(scratch.fill, self._handle, most), deadline)
             if count < 0:
                 raise Empty(f"{self} is empty")
             return self._messages(scratch, count)
@@ -459,9 +456,11 @@ class Queue(QueueHandle, Generic[_T]):
     def _decode_all(self, scratch: Scratch, count: int, messages: list[Any]) -> None:
         memory, at = scratch.buffer, 0
         plain = self._accept == arguments.ALL_ENCODINGS
-        for result in scratch.results(count):
+        for number, result in enumerate(scratch.results(count)):
             behind = at + (result & LENGTH)
-            if result == behind - at and plain:  # bytes: nothing stands above the length
+            if result & LENT:
+                messages.append(self._decode(scratch.lent(number), result))
+            elif result == behind - at and plain:  # bytes: nothing stands above the length
                 messages.append(memory[at:behind])
             elif result >> ENCODING_SHIFT == _PICKLED_RESULT and plain:
                 messages.append(_loads(memory[at:behind]))

@@ -335,11 +335,11 @@ class QueueHandle(QueueRoot):
         if self._accept == arguments.ALL_ENCODINGS and not self._closed_because:
             self._inbox = inbox
 
-    def _take(self, attempt: Callable[[], int], deadline: int, otherwise: int = 0) -> int:
-        """A result that is not negative (or is `otherwise`), or IPCR_EMPTY at the deadline."""
+    def _take(self, attempt: Callable[[], int], deadline: int) -> int:
+        """A result that is not negative, or IPCR_EMPTY at the deadline."""
         while True:
             result = attempt()
-            if result >= 0 or result == otherwise:
+            if result >= 0:
                 return result
             if result == lib.IPCR_EMPTY:
                 if time.monotonic_ns() >= deadline:

@@ -61,6 +61,7 @@ static PyObject *put_many(PyObject *self, PyObject *const *args, Py_ssize_t narg
 
 static PyObject *decoded(PyObject *self, const char *bytes, int64_t result)
 {
+    result &= ~IPCR_RESULT_LENT;
     if (fast_is_simple(result))
         return fast_decoded(bytes, result);
     return PyObject_CallMethod(self, "_decode_at", "KL", (unsigned long long)(uintptr_t)bytes, (long long)result);
@@ -72,7 +73,8 @@ static Py_ssize_t decode_all(PyObject *self, const struct fast_scratch *from, in
     const char *at = from->bytes;
     Py_ssize_t done = 0;
     while (done < count) {
-        PyObject *message = decoded(self, at, from->results[done]);
+        const int lent = (from->results[done] & IPCR_RESULT_LENT) != 0; /* no room for it: the last */
+        PyObject *message = decoded(self, lent ? from->leases[done].payload : at, from->results[done]);
         const int rc = message == NULL ? -1 : PyList_Append(messages, message);
         Py_XDECREF(message);
         if (rc != 0)

@@ -197,6 +197,25 @@ int try_lease(uint64_t lease_ns, struct ipcr_lease *out)
     return IPCR_OK;
 }
 
+int try_lease_many(uint64_t most, uint64_t fit, struct ipcr_lease *out, uint64_t *count)
+{
+    const uint32_t newest[2] = { record.newest[0], record.newest[1] };
+    int64_t results[4];
+    char bytes[4 * 64];
+    MUST(most <= 4 && fit * message_length <= sizeof bytes);
+    const int64_t n = core()->queue_lease_many(queue(), bytes, fit * message_length, out, results, most);
+    if (n < 0)
+        return (int)n;
+    *count = (uint64_t)n;
+    for (uint64_t i = 0; i < *count; i++) {
+        const bool lent = (results[i] & IPCR_RESULT_LENT) != 0;
+        MUST(lent == (i == fit) && out[i].length == message_length);
+        MUST(is_message(lent ? out[i].payload : bytes + i * message_length, number_of(&out[i]), message_length));
+        must_be_new(number_of(&out[i]), newest, record.done);
+    }
+    return IPCR_OK;
+}
+
 int lease(uint64_t lease_ns, struct ipcr_lease *out)
 {
     for (;;) {

@@ -46,6 +46,8 @@ int get(uint64_t *number);
 int try_lease(uint64_t lease_ns, struct ipcr_lease *out);
 int lease(uint64_t lease_ns, struct ipcr_lease *out);
 uint64_t number_of(const struct ipcr_lease *lease);
+/* What there is now, at most `most`, in one call with room to copy `fit` of them; *count of them are leased without an end. */
+int try_lease_many(uint64_t most, uint64_t fit, struct ipcr_lease *out, uint64_t *count);
 int ack(const struct ipcr_lease *lease); /* what succeeds is recorded */
 int nack(const struct ipcr_lease *lease);
 /* Lease without an end, and acknowledge, until no message is left that is not done with. */

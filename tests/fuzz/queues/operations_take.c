@@ -95,9 +95,14 @@ static void lease_many(struct stage *stage, struct ipcr_queue *q, uint32_t handl
     if (out == NULL)
         violation("the fuzzer itself has no memory", room);
     const int64_t n = ipcr_queue_lease_many(q, out, room, leases, results, most);
-    check_status(n, room_statuses, "lease_many");
+    check_status(n, take_statuses, "lease_many");
     for (int64_t i = 0; i < n; i++) {
-        used += LENGTH_OF(results[i]);
+        if ((results[i] & IPCR_RESULT_LENT) == 0)
+            used += LENGTH_OF(results[i]);
+        else if (i + 1 < n)
+            violation("lent, and not the last", (uint64_t)results[i]);
+        else
+            check_lease(q, &leases[i]);
         stage_hold(stage, handle, &leases[i]);
     }
     if (n > (int64_t)most || used > room)
