@@ -24,8 +24,10 @@ static int64_t take_many(struct stage *s, uint64_t room)
     struct ipcr_lease leases[IN_A_ROW];
     int64_t results[IN_A_ROW];
     const int64_t done = ipcr_queue_lease_many(s->queue, (char *)s->between->hand, room, leases, results, IN_A_ROW);
-    if (done > 0 && (results[done - 1] & IPCR_RESULT_LENT) != 0)
-        CHECK_IS(ipcr_lease_copy(s->queue, &leases[done - 1], (char *)s->between->hand + room), IPCR_OK);
+    uint64_t used = 0;
+    for (int64_t i = 0; i < done; used += leases[i++].length)
+        if ((results[i] & IPCR_RESULT_LENT) != 0)
+            CHECK_IS(ipcr_lease_copy(s->queue, &leases[i], (char *)s->between->hand + used), IPCR_OK);
     if (done > 0)
         CHECK_IS(ipcr_lease_end_many(s->queue, leases, (uint64_t)done, (uint64_t)done), done);
     return done == IPCR_EMPTY ? 0 : done;

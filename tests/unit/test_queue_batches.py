@@ -177,6 +177,21 @@ def test_get_many_takes_every_kind_of_message(q: ipc.Queue[Any]) -> None:
     assert got == PLAIN
 
 
+@pytest.mark.parametrize("kind", ["bytes", "pickle", "array"])
+def test_a_batch_ends_with_the_message_that_has_no_room_in_it(q: ipc.Queue[Any], kind: str) -> None:
+    def message(number: int, size: int) -> Any:
+        made = bytes([number]) * size
+        return {"bytes": made, "pickle": [number, made], "array": np.frombuffer(made, np.uint8)}[kind]
+
+    sizes = [100_000, 200_000, 10, 300_000, 20]  # the second passes 256 KiB, the fourth does so alone
+    q.put_many([message(number, size) for number, size in enumerate(sizes)])
+    got = [q.get_many(timeout=LONG) for _ in range(3)]
+    assert [len(batch) for batch in got] == [2, 2, 1]
+    for number, (size, found) in enumerate(zip(sizes, [one for batch in got for one in batch], strict=True)):
+        np.testing.assert_equal(found, message(number, size))
+    assert q.stats().depth == 0
+
+
 class Poison:
     def __reduce__(self) -> Any:
         return exec, ("raise LookupError('no such luck')",)
