@@ -352,7 +352,7 @@ build/%/test_failing_calls build/%/test_failing_multicasts build/%/test_failing_
 build/%/test_queue_never_full: private STRICT += -Wl,--wrap=ipcr_lane_bounds
 
 closes: build/asan/test_close_races ## R41: close against everything, CLOSES=100000 times, under AddressSanitizer
-	@IPC_CLOSES=$(or $(CLOSES),100000) build/asan/test_close_races
+	@IPC_CLOSES=$(or $(CLOSES),100000) $(runner) build/asan/test_close_races
 
 # --- coverage of the core by the C tests (docs/testing/coverage.md) -----------------------------------------------------
 

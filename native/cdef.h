@@ -262,8 +262,8 @@ int ipcr_queue_next_kept(struct ipcr_queue *q, uint64_t after, struct ipcr_lease
 int64_t ipcr_queue_purge(struct ipcr_queue *q, bool with_kept);
 int ipcr_queue_outcome(struct ipcr_queue *q, uint64_t id);
 int ipcr_queue_wait_for_outcome(struct ipcr_queue *q, uint64_t id, uint64_t deadline_ns);
-uint64_t ipcr_queue_depth(struct ipcr_queue *q);
-bool ipcr_queue_is_full(struct ipcr_queue *q);
+int64_t ipcr_queue_depth(struct ipcr_queue *q);
+int ipcr_queue_is_full(struct ipcr_queue *q);
 int ipcr_queue_task_done(struct ipcr_queue *q);
 int ipcr_queue_finish_many(struct ipcr_queue *q, uint64_t count);
 bool ipcr_queue_all_finished(struct ipcr_queue *q);

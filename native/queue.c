@@ -168,13 +168,9 @@ static int find_room(struct ipcr_queue *q, uint64_t length, struct ipcr_producer
         return IPCR_SHUT_DOWN;
     if (length > q->segment->capacity) /* at once, and not only when there is room */
         return IPCR_TOO_LARGE;
-    if (q->segment->options.maxsize != 0) {
-        const int seen = ipcr_queue_see_lanes(q);
-        if (seen != IPCR_OK)
-            return seen;
-        if (ipcr_queue_is_full(q))
-            return IPCR_FULL;
-    }
+    const int full = ipcr_queue_is_full(q);
+    if (full != 0)
+        return full < 0 ? full : IPCR_FULL;
     int rc = IPCR_FULL;
     for (uint32_t i = 0; rc == IPCR_FULL && i < q->lanes_taken; i++) {
         *out = &q->own[q->turn];
@@ -220,7 +216,7 @@ void ipcr_queue_pass_room_on(struct ipcr_queue *q)
         return;
     store_relaxed32(&q->put_woken, 0);
     fence_store_load(); /* G: as in ipcr_queue_pass_on */
-    if (ipcr_gate_is_armed(&q->header->room_parked) && !ipcr_queue_is_full(q))
+    if (ipcr_gate_is_armed(&q->header->room_parked) && ipcr_queue_is_full(q) == 0)
         ipcr_gate_open(&q->header->room_parked, 1);
 }
 

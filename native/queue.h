@@ -155,8 +155,10 @@ int ipcr_queue_wait_for_outcome(struct ipcr_queue *q, uint64_t id, uint64_t dead
 
 /* --- counting */
 
-uint64_t ipcr_queue_depth(struct ipcr_queue *q); /* messages that are not done with, leased ones included */
-bool ipcr_queue_is_full(struct ipcr_queue *q);   /* maxsize of them */
+/* Messages that are not done with, leased ones included; whether (1, or 0) there are maxsize of them.  Or why that can't be
+ * told: a lane that can't be mapped, say. */
+int64_t ipcr_queue_depth(struct ipcr_queue *q);
+int ipcr_queue_is_full(struct ipcr_queue *q);
 int ipcr_queue_task_done(struct ipcr_queue *q);  /* IPCR_EMPTY: once too often */
 int ipcr_queue_finish_many(struct ipcr_queue *q, uint64_t count);
 bool ipcr_queue_all_finished(struct ipcr_queue *q);
@@ -177,8 +179,6 @@ int ipcr_queue_checked(struct ipcr_queue *q, int rc);
 int ipcr_queue_register(struct ipcr_queue *q);
 /* What belongs to a message that we have leased. */
 int ipcr_queue_describe(struct ipcr_queue *q, uint32_t lane, uint64_t sequence, uint64_t held, struct ipcr_lease *out);
-/* Map the lanes that others have made since: without that their messages can't be counted. */
-int ipcr_queue_see_lanes(struct ipcr_queue *q);
 /* A message is done with: whoever waits for that. */
 void ipcr_queue_tell_done(struct ipcr_queue *q, uint32_t lane, uint64_t sequence);
 void ipcr_queue_tell_kept(struct ipcr_queue *q, uint32_t lane, uint64_t sequence);

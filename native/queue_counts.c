@@ -48,7 +48,7 @@ static int left_in(const struct ipcr_lane *l, bool exactly, uint64_t start, stru
     return IPCR_OK;
 }
 
-/* Of the lanes that can be read; not IPCR_OK: there are others. */
+/* Not IPCR_OK: there are lanes that can't be read, and the sum is worth nothing. */
 static int count(struct ipcr_queue *q, bool exactly, struct count *sum)
 {
     const uint32_t high = load_acquire32(&q->header->lanes_high);
@@ -66,52 +66,43 @@ static int count(struct ipcr_queue *q, bool exactly, struct count *sum)
     return rc;
 }
 
-/* A lane that can't be mapped would count as empty.  Relaxed: whoever counts loads the number again. */
-int ipcr_queue_see_lanes(struct ipcr_queue *q)
-{
-    const uint32_t high = load_relaxed32(&q->header->lanes_high), lanes = q->segment->lanes;
-    for (uint32_t i = 0; i < high && i < lanes; i++) {
-        struct ipcr_lane *l;
-        const int rc = ipcr_lane_see(q->segment, i, &l);
-        if (rc != IPCR_OK && rc != IPCR_NOT_FOUND)
-            return rc;
-    }
-    return IPCR_OK;
-}
-
 /* Lanes are looked at one after the other, so nothing left in any of them doesn't mean nothing left in all: unless none has
  * got a message since, as the second count tells (what was put only grows).  Otherwise there was one just now. */
-uint64_t ipcr_queue_depth(struct ipcr_queue *q)
+int64_t ipcr_queue_depth(struct ipcr_queue *q)
 {
     struct count sum, again;
-    (void)count(q, true, &sum);
-    if (sum.left != 0)
-        return sum.left;
-    (void)count(q, true, &again);
-    return again.left != 0 || again.put == sum.put ? again.left : 1;
+    int rc = count(q, true, &sum);
+    if (rc != IPCR_OK || sum.left != 0)
+        return rc == IPCR_OK ? (int64_t)sum.left : rc;
+    rc = count(q, true, &again);
+    if (rc != IPCR_OK)
+        return rc;
+    return again.left != 0 || again.put == sum.put ? (int64_t)again.left : 1;
 }
 
 /* As many in all lanes doesn't mean as many at a time, for the same reason: but those that were put before the second count
  * began, and were left when it came to them, all were there at its beginning.  While it can't be told, others put: then it
  * is counted anew, and in the end taken for full, so that they can't keep each other above the limit. */
-bool ipcr_queue_is_full(struct ipcr_queue *q)
+int ipcr_queue_is_full(struct ipcr_queue *q)
 {
     struct count sum, again;
     const uint64_t maxsize = q->segment->options.maxsize;
     if (maxsize == 0)
-        return false;
-    (void)count(q, false, &sum);
-    if (sum.left < maxsize)
-        return false;
-    for (int i = 0; i < FULL_TRIES; i++) {
-        (void)count(q, true, &again);
+        return 0;
+    int rc = count(q, false, &sum);
+    if (rc == IPCR_OK && sum.left < maxsize)
+        return 0;
+    for (int i = 0; rc == IPCR_OK && i < FULL_TRIES; i++) {
+        rc = count(q, true, &again);
+        if (rc != IPCR_OK)
+            break;
         if (again.left < maxsize)
-            return false;
+            return 0;
         if (again.left - maxsize >= again.put - sum.put)
-            return true;
+            return 1;
         sum = again;
     }
-    return true;
+    return rc == IPCR_OK || rc == IPCR_AGAIN ? 1 : rc;
 }
 
 /* --- task_done and join ------------------------------------------------------------------------------------------- */

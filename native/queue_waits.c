@@ -156,7 +156,7 @@ int ipcr_queue_wait_for_message(struct ipcr_queue *q, uint64_t deadline_ns)
 static bool there_is_room(const void *what)
 {
     const struct wish *w = what;
-    return is_over(w->q) || !ipcr_queue_is_full(w->q);
+    return is_over(w->q) || ipcr_queue_is_full(w->q) != 1; /* who can't tell tries, and is told why */
 }
 
 static bool is_done(const void *what)
@@ -225,7 +225,7 @@ int ipcr_queue_wait_for_room(struct ipcr_queue *q, uint64_t length, uint64_t dea
     struct ipcr_lane_words *words = NULL;
     pthread_mutex_lock(&q->producing);
     int rc = ipcr_queue_ready(q);
-    const bool crowded = q->segment->options.maxsize != 0 && ipcr_queue_is_full(q);
+    const bool crowded = ipcr_queue_is_full(q) == 1;
     if (rc == IPCR_OK && !crowded && q->lanes_taken > 0) {
         const struct ipcr_producer *p = &q->own[q->turn];
         wish.lane = p->lane;

@@ -367,7 +367,10 @@ class QueueHandle(QueueRoot):
 
     def qsize(self) -> int:
         """Messages that are not done with: waiting, and taken but not acknowledged."""
-        return int(lib.ipcr_queue_depth(self._handle))
+        while (depth := int(lib.ipcr_queue_depth(self._handle))) < 0:
+            if depth != _AGAIN:
+                self._raise(depth)
+        return depth
 
     def purge(self) -> int:
         """Throw away all messages that wait; returns how many."""

@@ -5,13 +5,10 @@
  */
 #include "queues.h"
 
-enum { FOREVER = -1 };
-
 static int sleep_a_slice(void *handle, enum fast_side side, int resume)
 {
-    const uint64_t deadline = (uint64_t)FOREVER;
-    return side == FAST_PUBLISHER ? fast_core->publisher_wait(handle, deadline, resume)
-                                  : fast_core->subscriber_wait(handle, deadline, resume);
+    return side == FAST_PUBLISHER ? fast_core->publisher_wait(handle, IPCR_FOREVER, resume)
+                                  : fast_core->subscriber_wait(handle, IPCR_FOREVER, resume);
 }
 
 static void stop_waiting(void *handle, enum fast_side side)

@@ -267,7 +267,7 @@ static void maxsize_is_exact_with_one_producer(void)
     uint64_t next = 0, random = 4;
     struct ipcr_lease l;
     for (int i = 0; i < 2000; i++) {
-        const uint64_t depth = ipcr_queue_depth(q);
+        const int64_t depth = ipcr_queue_depth(q);
         CHECK_IS(ipcr_queue_is_full(q), depth == 5);
         const bool took = try_put(q, next) == IPCR_OK;
         CHECK_IS(took, depth < 5);

@@ -247,7 +247,7 @@ static void do_everything(struct ipcr_queue *q, uint64_t *random, int steps)
             break;
         case 9: CHECK_NAMED(ipcr_queue_wait_for_message(q, now_ns() + 1000)); break;
         case 10: CHECK_NAMED(ipcr_queue_wait_for_room(q, 100, now_ns() + 1000)); break;
-        case 11: CHECK_NAMED(choice / 16 % 8 == 0 ? ipcr_queue_purge(q, true) : (int64_t)(ipcr_queue_depth(q) & 1));
+        case 11: CHECK_NAMED(choice / 16 % 8 == 0 ? ipcr_queue_purge(q, true) : ipcr_queue_depth(q));
             break;
         case 12: CHECK_NAMED(ipcr_queue_wait_for_outcome(q, choice % 400, now_ns() + 1000)); break;
         default: q->next_repair_ns = 0; (void)ipcr_queue_all_finished(q); break;

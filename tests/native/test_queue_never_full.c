@@ -37,11 +37,11 @@ static void a_message_that_is_moved_from_lane_to_lane_is_one_message(void)
     put(own[0], 0);
     moved = 0;
     moves_to_go = 6;
-    CHECK(!ipcr_queue_is_full(own[0]));
+    CHECK_IS(ipcr_queue_is_full(own[0]), 0);
     CHECK(moved >= 4); /* two counts at least */
     moves_to_go = 0;
     put(own[1], 99);
-    CHECK(ipcr_queue_is_full(own[0]));
+    CHECK_IS(ipcr_queue_is_full(own[0]), 1);
     ipcr_queue_free(own[1]);
     finish_queue(own[0]);
 }
@@ -60,6 +60,8 @@ static void a_put_that_cannot_count_the_messages_of_others_is_refused(void)
     const int kept = dup(fd), elsewhere = open("/dev/null", O_RDWR);
     CHECK(kept >= 0 && elsewhere >= 0 && dup2(elsewhere, fd) == fd);
     CHECK_IS(try_put(own[1], 8), IPCR_FROM_ERRNO(EBADF));
+    CHECK_IS(ipcr_queue_is_full(own[1]), IPCR_FROM_ERRNO(EBADF));
+    CHECK_IS(ipcr_queue_depth(own[1]), IPCR_FROM_ERRNO(EBADF));
     CHECK(dup2(kept, fd) == fd && close(kept) == 0 && close(elsewhere) == 0);
     CHECK_IS(try_put(own[1], 8), IPCR_FULL);
     check_gets(own[0], 7);

@@ -53,8 +53,12 @@ static void repair(struct ipcr_queue *q)
 
 static void counts(struct ipcr_queue *q)
 {
-    (void)ipcr_queue_depth(q);
-    (void)ipcr_queue_is_full(q);
+    const uint64_t statuses = STATUS(IPCR_AGAIN) | STATUS(IPCR_CORRUPT);
+    check_status(ipcr_queue_depth(q), statuses, "depth");
+    const int full = ipcr_queue_is_full(q);
+    check_status(full, statuses, "is_full");
+    if (full > 1)
+        violation("neither full nor not", (uint64_t)full);
     (void)ipcr_queue_all_finished(q);
     (void)ipcr_queue_returns(q);
     (void)ipcr_queue_shutdown_state(q);
