@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MulticastEnd", "abandon", "name_of", "open_ends"]
 
+_OK = lib.IPCR_OK
 _AGAIN = lib.IPCR_AGAIN
 _CLOSED = lib.IPCR_CLOSED
 
@@ -47,7 +48,9 @@ class MulticastEnd(SeatRoot):
     __slots__ = ("__weakref__", "_closed_because", "_handle", "_label", "_segment", "_use")
 
     _close_in_core: ClassVar[Callable[[Any], None]]
+    _wait_in_core: ClassVar[Callable[[Any, int, int], int]]
     _stop_waiting: ClassVar[Callable[[Any], None]]
+    _look_around: ClassVar[Callable[[Any], int]]
 
     _handle: Any
     _segment: Segment
@@ -147,14 +150,26 @@ class MulticastEnd(SeatRoot):
             raise errors.ClosedError(f"{self} is closed: {self._closed_because}")
         raise_status(status, str(self))
 
-    def _wait(self, wait: Callable[..., int], deadline: int) -> int:
-        """Drive a native *_wait function, which comes back at least every 150 ms, so that signals are handled.  Nobody
-        else can use this end in between."""
+    def _until(self, attempt: Callable[[], int], nothing: int, deadline: int) -> tuple[int, int]:
+        """Try until something else than `nothing` comes of it, or the time is up; and since when we have waited."""
+        start, late = 0, False
+        while (result := attempt()) == nothing and not late:
+            start = start or time.monotonic_ns()
+            late = time.monotonic_ns() >= deadline
+            # a loop that never waits must not wait for the dead for ever
+            waited = type(self)._look_around(self._handle) if late else self._wait(deadline)
+            if waited not in {_OK, nothing}:
+                self._raise(waited)
+        return result, start
+
+    def _wait(self, deadline: int) -> int:
+        """Drive the native wait, which comes back at least every 150 ms, so that signals are handled.  Nobody else can
+        use this end in between."""
         handle = self._handle
         resume = 0
         try:
             while True:
-                status = wait(handle, deadline, resume)
+                status = type(self)._wait_in_core(handle, deadline, resume)
                 if status != _AGAIN:
                     return status
                 resume = 1

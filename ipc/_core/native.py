@@ -58,7 +58,7 @@ def accelerate(cls: type, *names: str) -> None:
     if fast is None:
         return
     for name in names:
-        ours = cls.__dict__[name]
+        ours = getattr(cls, name)
         if f"_{name}_over_cffi" not in cls.__dict__:
             setattr(cls, f"_{name}_over_cffi", ours)
         setattr(cls, name, fast.method(cls.__name__, name, ours.__doc__ or ""))

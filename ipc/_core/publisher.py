@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, final, overload
@@ -49,7 +48,9 @@ class Publisher(MulticastEnd, Generic[_T]):
     __slots__ = ("_topics",)
 
     _close_in_core = lib.ipcr_publisher_close
+    _wait_in_core = lib.ipcr_publisher_wait
     _stop_waiting = lib.ipcr_publisher_stop_waiting
+    _look_around = lib.ipcr_publisher_look_around
 
     _topics: dict[str, Any]
 
@@ -193,18 +194,9 @@ class Publisher(MulticastEnd, Generic[_T]):
             yield done
 
     def _until_room(self, attempt: Callable[[], int], size: int, deadline: int) -> int:
-        start, late = 0, False
-        while (status := attempt()) == _FULL:
-            if late:
-                self._too_late(size, deadline, start)
-            start = start or time.monotonic_ns()
-            late = time.monotonic_ns() >= deadline
-            if late:  # a loop that never waits must not wait for the dead for ever
-                waited = lib.ipcr_publisher_look_around(self._handle)
-            else:
-                waited = self._wait(lib.ipcr_publisher_wait, deadline)
-            if waited not in {lib.IPCR_OK, _FULL}:
-                self._raise(waited)
+        status, start = self._until(attempt, _FULL, deadline)
+        if status == _FULL:
+            self._too_late(size, deadline, start)
         self._check(status, size)
         return status
 

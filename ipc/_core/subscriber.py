@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, NoReturn, TypeVar, final
 
@@ -71,7 +70,9 @@ class Subscriber(MulticastEnd, Generic[_T]):
     __slots__ = ("_accept", "_copies", "_inbox", "_scratch")
 
     _close_in_core = lib.ipcr_subscriber_close
+    _wait_in_core = lib.ipcr_subscriber_wait
     _stop_waiting = lib.ipcr_subscriber_stop_waiting
+    _look_around = lib.ipcr_subscriber_look_around
 
     _accept: int
     _copies: bool
@@ -255,20 +256,14 @@ class Subscriber(MulticastEnd, Generic[_T]):
 
     def _waiting(self, attempt: Callable[[], int], deadline: int) -> int:
         """A result that is not negative."""
-        start, late = 0, False
-        while (result := attempt()) < 0:
+        while True:
+            result, start = self._until(attempt, _EMPTY, deadline)
+            if result >= 0:
+                return result
             if result == _EMPTY:
-                if late:
-                    raise errors.TimeoutError(f"{self}: no message within {self._waited(deadline, start)}")
-                start = start or time.monotonic_ns()
-                late = time.monotonic_ns() >= deadline
-                if late:  # a loop that never waits must not poll a dead publisher for ever
-                    result = lib.ipcr_subscriber_look_around(self._handle)
-                else:
-                    result = self._wait(lib.ipcr_subscriber_wait, deadline)
-            if result not in {_OK, _EMPTY, _AGAIN}:
+                raise errors.TimeoutError(f"{self}: no message within {self._waited(deadline, start)}")
+            if result != _AGAIN:  # lapped many times; between two tries signals are handled
                 self._raise(result)
-        return result
 
     def _try(self, inbox: Inbox) -> tuple[int, Any]:
         """A result, and where the message stands: the inbox, memory of its own, or (IPCR_RESULT_LENT) in the ring."""

@@ -12,7 +12,7 @@ from tests.storm.mistakes import Mistake
 
 __all__ = ["MISTAKES_IN_QUEUES"]
 
-_MAXSIZE = "    const uint64_t maxsize = q->segment->options.maxsize;\n    if (maxsize == 0)\n        return false;\n"
+_MAXSIZE = "    const uint64_t maxsize = q->segment->options.maxsize;\n    if (maxsize == 0)\n        return 0;\n"
 
 MISTAKES_IN_QUEUES: Final[dict[str, Mistake]] = {
     "one acknowledgement in 64 is lost": Mistake(
@@ -83,7 +83,7 @@ MISTAKES_IN_QUEUES: Final[dict[str, Mistake]] = {
         "        p->position = load_relaxed64(&last->position);\n",
     ),
     "a dead letter is thrown away": Mistake(
-        "ipc/_core/reliable_queue.py",
+        "ipc/_core/dead_letters.py",
         "                    self._dead_letter.put(self._letter(lease, why), timeout=0)\n",
         "                    if lease.id % 4:\n"
         "                        self._dead_letter.put(self._letter(lease, why), timeout=0)\n",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import ipc
-from ipc._core import delivery, encoding, hands, queues, reliable_queue
+from ipc._core import dead_letters, delivery, encoding, hands, queues, reliable_queue
 from tests.unit import test_interrupted_loans as moments
 
 Reliable = ipc.ReliableQueue[Any]
@@ -39,7 +39,7 @@ def in_python(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def in_queues(monkeypatch: pytest.MonkeyPatch) -> None:
-    modules = (delivery, encoding, hands, queues, reliable_queue)
+    modules = (dead_letters, delivery, encoding, hands, queues, reliable_queue)
     monkeypatch.setattr(moments, "FILES", {module.__file__ for module in modules})
     monkeypatch.setattr(moments, "Interrupt", KeyboardInterrupt)
     # no handler runs where a generator yields, or between the end of a call and what is done with its result

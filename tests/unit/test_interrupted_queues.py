@@ -20,7 +20,19 @@ import numpy as np
 import pytest
 
 import ipc
-from ipc._core import arguments, delivery, encoding, hands, lending, plain_batches, plain_queue, queues, reliable_queue
+from ipc._core import (
+    arguments,
+    dead_letters,
+    delivery,
+    encoding,
+    hands,
+    lending,
+    plain_batches,
+    plain_queue,
+    plain_taking,
+    queues,
+    reliable_queue,
+)
 from tests.unit import test_interrupted_loans as moments
 
 PAGE = 4096
@@ -53,8 +65,9 @@ def in_python(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """The moments are those of all modules that a queue's call runs through."""
-    modules = (arguments, delivery, encoding, hands, lending, plain_batches, plain_queue, queues, reliable_queue)
-    monkeypatch.setattr(moments, "FILES", {module.__file__ for module in modules})
+    modules = (arguments, delivery, encoding, hands, lending, plain_batches, plain_queue, plain_taking, queues)
+    files = {module.__file__ for module in (*modules, dead_letters, reliable_queue)}
+    monkeypatch.setattr(moments, "FILES", files)
     monkeypatch.setattr(moments, "Interrupt", KeyboardInterrupt)
     # what a call has returned is its caller's, though the caller may be interrupted before it looks
     returned = {(name, "return") for name in ("get", "get_many", "_get_waiting")}
