@@ -53,7 +53,6 @@ static void repair(struct ipcr_queue *q)
 
 static void counts(struct ipcr_queue *q)
 {
-    const uint64_t statuses = STATUS(IPCR_AGAIN) | STATUS(IPCR_CORRUPT);
     check_status(ipcr_queue_depth(q), statuses, "depth");
     const int full = ipcr_queue_is_full(q);
     check_status(full, statuses, "is_full");
