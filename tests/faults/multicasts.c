@@ -4,7 +4,7 @@
 #include "operations.h"
 #include "scene.h"
 
-enum { SOON_MS = 10, ENTRIES = 8 };
+enum { ENTRIES = 8 };
 
 static struct ipcr_publisher *publisher;
 static struct ipcr_subscriber *subscriber;
@@ -187,14 +187,6 @@ static int close_all(void)
     return IPCR_OK;
 }
 
-/* The name may have stayed: then it is an orphan, which is collected. */
-static void prove_left(void)
-{
-    const int rc = ipcr_name_remove(dir, NAME, IPCR_REMOVE_ORPHAN);
-    CHECK(rc == IPCR_OK || rc == IPCR_NOT_FOUND);
-    CHECK_IS(attach(), IPCR_NOT_FOUND);
-}
-
 static int look_at_file(void)
 {
     struct ipcr_multicast_stats stats = { 0 };
@@ -205,11 +197,10 @@ static int look_at_file(void)
         return rc;
     rc = ipcr_multicast_stats_of_file(fd, &stats, all, 2);
     ipcr_os_close(fd);
-    CHECK(rc != IPCR_OK || (stats.present == 1 && stats.publisher_alive == 1 && stats.subscribers == 1 && all[0].alive == 1));
+    CHECK(rc != IPCR_OK ||
+          (stats.present == 1 && stats.publisher_alive == 1 && stats.subscribers == 1 && all[0].alive == 1));
     return rc;
 }
-
-static void nothing(void) {}
 
 const struct operation multicast_operations[] = {
     { "multicast: create", nothing, create, prove_created, unmake_multicast, nothing, false, false, 0 },
@@ -231,5 +222,5 @@ const struct operation multicast_operations[] = {
     { "multicast: close", make_with_both, close_all, prove_left, nothing, nothing, true, true, 0 },
     { "multicast: look at file", make_with_both, look_at_file, one_message_through, nothing, unmake_with_both, false,
       false, 0 },
+    { .name = NULL },
 };
-const int multicast_operations_count = sizeof multicast_operations / sizeof multicast_operations[0];

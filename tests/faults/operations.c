@@ -5,10 +5,6 @@
 #include "scene.h"
 #include "stats.h"
 
-enum { SOON_MS = 10 /* the look at the other side comes at the deadline, too */ };
-
-static pid_t forked;
-
 void operations_begin(const char *where) { dir = where; }
 
 /* --- creating --------------------------------------------------------------------------------------------- */
@@ -27,31 +23,20 @@ static void prove_named(void)
 static void lose_tmpfile(void) { inject_no_tmpfile(true); }
 static void regain_tmpfile(void) { inject_no_tmpfile(false); }
 
-static void leave_orphan(int ear, int mouth, void *arg)
+static void make_with_unread(void)
 {
-    (void)ear;
-    (void)mouth;
-    (void)arg;
     make();
     sender = taken(segment, IPCR_SENDER);
     CHECK_IS(ipcr_send(sender, "unread", 6, 0), IPCR_OK);
-    _exit(0);
 }
 
-static void orphan(void)
-{
-    struct child c = child_start(leave_orphan, NULL);
-    child_finish(&c);
-}
+static void orphan(void) { die_after(make_with_unread); }
 
 static void unmake_and_orphan(void)
 {
     unmake();
     orphan();
 }
-
-static int remove_orphan(void) { return ipcr_name_remove(dir, NAME, IPCR_REMOVE_ORPHAN); }
-static void collect(void) { CHECK_IS(remove_orphan(), IPCR_OK); }
 
 static void prove_gone(void) { CHECK_IS(attach_to(&second), IPCR_NOT_FOUND); }
 
@@ -132,19 +117,14 @@ static void reopen_absent(void)
 /* Parent and child of a start in one process: hand over, attach, adopt; after a failure all goes back. */
 static int hand_over(void)
 {
-    int held, fd;
+    int held;
     const uint32_t before = sender_state();
     int rc = ipcr_end_hand_over(sender, true, false, &held);
     if (rc != IPCR_OK) {
         CHECK(sender_state() == before);
         return rc;
     }
-    rc = ipcr_os_reopen(segment->fd, segment->id, &fd);
-    if (rc == IPCR_OK) {
-        rc = ipcr_segment_attach(fd, dir, NAME, IPCR_KIND_RING, true, &second);
-        if (rc != IPCR_OK)
-            ipcr_os_close(fd);
-    }
+    rc = attach_handed_over(IPCR_KIND_RING);
     if (rc != IPCR_OK) {
         ipcr_end_take_back(sender, held, true);
         CHECK_IS(sender_state() & IPCR_END_MASK, IPCR_END_UNTAKEN);
@@ -249,14 +229,6 @@ static int close_all(void)
     return IPCR_OK;
 }
 
-/* The name may have stayed: then it is an orphan, which is collected. */
-static void prove_left(void)
-{
-    const int rc = remove_orphan();
-    CHECK(rc == IPCR_OK || rc == IPCR_NOT_FOUND);
-    prove_gone();
-}
-
 static int unlink_name(void) { return ipcr_segment_unlink(segment); }
 
 static void make_again(void)
@@ -288,34 +260,23 @@ static int look_at_segment(void)
 
 /* What came down by fork and was not in use can be used, however little the fork handlers got done; and what
  * is in use stays with the parent. */
-static int fork_with_ends(void)
+static void use_inherited(void)
 {
-    forked = fork();
-    if (forked != 0)
-        return forked > 0 ? IPCR_OK : IPCR_FROM_ERRNO(errno);
     uint32_t by;
-    check_running = "in the forked child";
     CHECK_IS(ipcr_send(sender, "message", 7, 0), IPCR_FORKED);
     CHECK_IS(ipcr_end_take(receiver, &by), IPCR_OK);
     drop(&receiver, false);
     drop(&sender, false);
     unmake();
-    _exit(0);
 }
+
+static int fork_with_ends(void) { return fork_to(use_inherited); }
 
 static void make_half_used(void)
 {
     make();
     sender = taken(segment, IPCR_SENDER);
     receiver = opened(segment, IPCR_RECEIVER);
-}
-
-static void prove_forked(void)
-{
-    int status;
-    CHECK(waitpid(forked, &status, 0) == forked);
-    CHECK(WIFEXITED(status));
-    CHECK_IS(WEXITSTATUS(status), 0);
 }
 
 static void prove_half_used(void)
@@ -328,9 +289,7 @@ static void prove_half_used(void)
     receiver = opened(segment, IPCR_RECEIVER);
 }
 
-static void nothing(void) {}
-
-const struct operation operations[] = {
+const struct operation channel_operations[] = {
     { "create, anonymous", nothing, create_anonymous, prove_anonymous, unmake, nothing, false, false, 0 },
     { "create, named", nothing, create_named, prove_named, unmake, nothing, false, false, 0 },
     { "create without O_TMPFILE", lose_tmpfile, create_named, prove_named, unmake, regain_tmpfile, false, false, 0 },
@@ -353,5 +312,5 @@ const struct operation operations[] = {
     { "collect an orphan", orphan, remove_orphan, prove_gone, orphan, collect, true, false, 0 },
     { "look at a file", make_with_ends, look_at_file, prove_stream, nothing, unmake_with_ends, false, false, 0 },
     { "look at a segment", make_with_ends, look_at_segment, prove_stream, nothing, unmake_with_ends, false, false, 0 },
+    { .name = NULL },
 };
-const int operations_count = sizeof operations / sizeof operations[0];

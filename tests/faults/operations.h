@@ -1,5 +1,5 @@
 /* operations.h - what is made to fail: each operation of the core that makes system calls; see operations.c, multicasts.c,
- * queues.c. */
+ * queues.c, queue_traffic.c. */
 #ifndef IPCR_TESTS_OPERATIONS_H
 #define IPCR_TESTS_OPERATIONS_H
 
@@ -18,12 +18,11 @@ struct operation {
     int empty_handed;      /* the result that is no failure although there is nothing to prove; or IPCR_OK */
 };
 
-extern const struct operation operations[];
-extern const int operations_count;
+/* Each ends with one that has no name. */
+extern const struct operation channel_operations[];
 extern const struct operation multicast_operations[];
-extern const int multicast_operations_count;
 extern const struct operation queue_operations[];
-extern const int queue_operations_count;
+extern const struct operation queue_traffic_operations[];
 
 void operations_begin(const char *dir); /* where the segments live */
 

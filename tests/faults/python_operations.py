@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,6 +28,7 @@ __all__ = [
     "close_all",
     "close_made",
     "close_prepared",
+    "in_vain",
     "nothing",
     "prove_left",
 ]
@@ -192,10 +193,17 @@ def make_used(scene: Scene) -> None:
     message_through(*scene.ends)
 
 
-def recv_in_vain(scene: Scene) -> None:
+@contextmanager
+def in_vain(surprise: str) -> Iterator[None]:
+    """What is done here runs out of time; that it comes back is the surprise."""
     with suppress(ipc.TimeoutError):
+        yield
+        raise AssertionError(surprise)
+
+
+def recv_in_vain(scene: Scene) -> None:
+    with in_vain("a message from nowhere"):
         scene.ends[1].recv(timeout=SOON)
-        raise AssertionError("a message from nowhere")
 
 
 def make_full(scene: Scene) -> None:
@@ -205,9 +213,8 @@ def make_full(scene: Scene) -> None:
 
 
 def send_in_vain(scene: Scene) -> None:
-    with suppress(ipc.TimeoutError):
+    with in_vain("no room was enough"):
         scene.ends[0].send(b"bytes", timeout=SOON)
-        raise AssertionError("no room was enough")
 
 
 def prove_full(scene: Scene) -> None:

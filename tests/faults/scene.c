@@ -1,9 +1,12 @@
 /* scene.c - the segments and ends on which operations are tried, and the pieces that these are made of. */
 #include "scene.h"
+#include "registry.h"
 
 const char *dir;
 struct ipcr_segment *segment, *second;
 struct ipcr_end *sender, *receiver;
+
+static pid_t forked;
 
 enum { TRIES = 1000 };
 
@@ -76,6 +79,18 @@ int attach_as(uint32_t kind, struct ipcr_segment **out)
 
 int attach_to(struct ipcr_segment **out) { return attach_as(IPCR_KIND_RING, out); }
 
+int attach_handed_over(uint32_t kind)
+{
+    int fd;
+    int rc = ipcr_os_reopen(segment->fd, segment->id, &fd);
+    if (rc == IPCR_OK) {
+        rc = ipcr_segment_attach(fd, dir, NAME, kind, true, &second);
+        if (rc != IPCR_OK)
+            ipcr_os_close(fd);
+    }
+    return rc;
+}
+
 void make(void) { CHECK_IS(create_in(dir, &segment), IPCR_OK); }
 void unmake(void) { release(&segment); }
 
@@ -92,3 +107,46 @@ void unmake_with_ends(void)
     drop(&receiver, true);
     unmake();
 }
+
+static void act_and_die(int ear, int mouth, void *act)
+{
+    (void)ear, (void)mouth;
+    (*(void (**)(void))act)();
+    _exit(0);
+}
+
+void die_after(void (*act)(void))
+{
+    struct child c = child_start(act_and_die, &act);
+    child_finish(&c);
+}
+
+int remove_orphan(void) { return ipcr_name_remove(dir, NAME, IPCR_REMOVE_ORPHAN); }
+void collect(void) { CHECK_IS(remove_orphan(), IPCR_OK); }
+
+void prove_left(void)
+{
+    const int rc = remove_orphan();
+    CHECK(rc == IPCR_OK || rc == IPCR_NOT_FOUND);
+    CHECK_IS(attach_to(&second), IPCR_NOT_FOUND);
+}
+
+int fork_to(void (*act)(void))
+{
+    forked = fork();
+    if (forked != 0)
+        return forked > 0 ? IPCR_OK : IPCR_FROM_ERRNO(errno);
+    check_running = "in the forked child";
+    act();
+    _exit(0);
+}
+
+void prove_forked(void)
+{
+    int status;
+    CHECK(waitpid(forked, &status, 0) == forked);
+    CHECK(WIFEXITED(status));
+    CHECK_IS(WEXITSTATUS(status), 0);
+}
+
+void nothing(void) {}

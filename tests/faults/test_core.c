@@ -3,7 +3,8 @@
  * Which calls an operation makes is not written down here: it runs once and they are counted.  Then, for each of them,
  * for each errno that inject.c thinks plausible and for n up to 3, in a fresh process:
  *
- *   - the operation says so by that errno, or by the verdict that it stands for, or may get by without the call (tables below);
+ *   - the operation says so by that errno, or by the verdict that it stands for, or may get by without the call (tables
+ *     below);
  *   - whatever it says is true: success means that what it made works, failure means that it has left nothing:
  *     no descriptor, mapping, block of the heap, lock or name (stock.c), no end that looks taken;
  *   - right afterwards the same operation works.
@@ -283,20 +284,16 @@ int main(int argc, char **argv)
     CHECK(mkdtemp(dir) != NULL);
     check_tidy = remove_dir;
     operations_begin(dir);
-    const struct {
-        const struct operation *first;
-        int count;
-    } tables[] = {
-        { operations, operations_count },
-        { multicast_operations, multicast_operations_count },
-        { queue_operations, queue_operations_count },
+    const struct operation *const tables[] = {
+        channel_operations,
+        multicast_operations,
+        queue_operations,
+        queue_traffic_operations,
     };
     for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++)
-        for (int i = 0; i < tables[t].count; i++) {
-            const struct operation *op = &tables[t].first[i];
+        for (const struct operation *op = tables[t]; op->name != NULL; op++)
             if (argc < 2 || strstr(op->name, argv[1]) != NULL)
                 try_all(op, argc > 2 ? argv[2] : NULL, &all);
-        }
     if (argc < 2)
         try_lifeline(&all);
     remove_dir();

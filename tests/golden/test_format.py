@@ -20,23 +20,12 @@ from tests.golden.placing import GOLDEN, golden_bytes, pages, placed, same
 VERSION, BYTE_ORDER, LAYOUT_HASH, FLAGS, MAGIC = (8, 4), (12, 4), (16, 8), (28, 4), (0, 8)
 
 
-@pytest.fixture
-def golden(ipc_dir: Path) -> Path:
-    """The channel's segment as a file under its name."""
-    return placed(ipc_dir, "channel")
-
-
-@pytest.fixture
-def golden_multicast(ipc_dir: Path) -> Path:
-    """The same of the multicast's."""
-    return placed(ipc_dir, "multicast")
-
-
 # --- the golden segment -------------------------------------------------------------------------------------------
 
 
 @pages
-def test_the_golden_segment_opens_and_has_its_messages_types_and_numbers(golden: Path) -> None:
+def test_the_golden_segment_opens_and_has_its_messages_types_and_numbers(ipc_dir: Path) -> None:
+    golden = placed(ipc_dir, "channel")
     stats = ipc.stats(NAME)
     assert (stats.sent, stats.received, stats.depth) == (len(MESSAGES), 0, len(MESSAGES))
     assert [user.state for user in stats.participants] == ["closed", "untaken"]
@@ -54,7 +43,8 @@ def test_the_golden_segment_opens_and_has_its_messages_types_and_numbers(golden:
 
 
 @pages
-def test_the_golden_segment_can_be_viewed_and_taken_in_a_batch(golden: Path) -> None:
+def test_the_golden_segment_can_be_viewed_and_taken_in_a_batch(ipc_dir: Path) -> None:
+    golden = placed(ipc_dir, "channel")
     with ipc.Receiver.attach(NAME) as rx:
         for message, _ in MESSAGES[:4]:
             with rx.view() as got:
@@ -72,7 +62,8 @@ FIRST_KEPT = make.FIRST + make.FILLING + len(make.TOPICS) - KEPT
 
 
 @pages
-def test_the_golden_multicast_opens_and_has_its_messages_topics_and_numbers(golden_multicast: Path) -> None:
+def test_the_golden_multicast_opens_and_has_its_messages_topics_and_numbers(ipc_dir: Path) -> None:
+    placed(ipc_dir, "multicast")
     stats = ipc.stats(NAME)
     assert isinstance(stats, ipc.MulticastStats)
     assert (stats.sent, stats.oldest, stats.policy) == (
@@ -155,8 +146,9 @@ def test_another_format_is_refused_by_whoever_looks_and_left_as_it_is(what: str,
 
 
 @pytest.mark.parametrize("version", [0, 2, 2**32 - 1])
-def test_an_orphan_of_another_version_is_collected_all_the_same(version: int, golden: Path) -> None:
+def test_an_orphan_of_another_version_is_collected_all_the_same(version: int, ipc_dir: Path) -> None:
     """Presence is the same byte in every version, so its users, if any, would be seen."""
+    golden = placed(ipc_dir, "channel")
     data = bytearray(golden.read_bytes())
     data[8:12] = version.to_bytes(4, "little")
     golden.write_bytes(data)

@@ -17,18 +17,6 @@ UNTOUCHED = len(MESSAGES) - 5  # of the reliable queue's messages, those that no
 FIVE = queues.ACKED, queues.LEASED, queues.KEPT, queues.RETURNED, queues.REQUEUED
 
 
-@pytest.fixture
-def golden_queue(ipc_dir: Path) -> Path:
-    """The queue's segment as a file under its name."""
-    return placed(ipc_dir, "queue")
-
-
-@pytest.fixture
-def golden_reliable_queue(ipc_dir: Path) -> Path:
-    """The same of the reliable queue's."""
-    return placed(ipc_dir, "reliable_queue")
-
-
 def stats_of_the_golden() -> ipc.QueueStats:
     stats = ipc.stats(NAME)
     assert isinstance(stats, ipc.QueueStats)
@@ -39,7 +27,8 @@ def stats_of_the_golden() -> ipc.QueueStats:
 
 
 @pages
-def test_the_golden_queue_says_what_was_put_and_taken(golden_queue: Path) -> None:
+def test_the_golden_queue_says_what_was_put_and_taken(ipc_dir: Path) -> None:
+    placed(ipc_dir, "queue")
     stats, fillings = stats_of_the_golden(), 2 * queues.FILLING
     assert (stats.kind, stats.capacity, stats.maxsize, stats.state) == ("queue", CAPACITY, queues.MAXSIZE, "draining")
     assert (stats.sent, stats.received, stats.depth) == (fillings + len(MESSAGES), fillings, len(MESSAGES))
@@ -58,7 +47,8 @@ def test_the_golden_queue_says_what_was_put_and_taken(golden_queue: Path) -> Non
 
 @pages
 @pytest.mark.parametrize("at_once", [False, True], ids=["one by one", "in batches"])
-def test_the_golden_queue_opens_and_has_its_messages_in_their_order(at_once: bool, golden_queue: Path) -> None:
+def test_the_golden_queue_opens_and_has_its_messages_in_their_order(at_once: bool, ipc_dir: Path) -> None:
+    golden = placed(ipc_dir, "queue")
     with ipc.Queue[Any].attach(NAME) as queue:
         assert queue.qsize() == len(MESSAGES)
         with pytest.raises(ipc.ShutDown):
@@ -74,7 +64,7 @@ def test_the_golden_queue_opens_and_has_its_messages_in_their_order(at_once: boo
         queue.join()
         with pytest.raises(ValueError, match="too many times"):
             queue.task_done()
-    assert not golden_queue.exists()  # as any other, once all was taken
+    assert not golden.exists()  # as any other, once all was taken
 
 
 # --- a reliable queue ---------------------------------------------------------------------------------------------
@@ -86,7 +76,8 @@ def id_of(n: int) -> int:
 
 
 @pages
-def test_the_golden_reliable_queue_says_what_became_of_its_messages(golden_reliable_queue: Path) -> None:
+def test_the_golden_reliable_queue_says_what_became_of_its_messages(ipc_dir: Path) -> None:
+    placed(ipc_dir, "reliable_queue")
     stats = stats_of_the_golden()
     assert (stats.kind, stats.state, len(stats.lanes)) == ("reliable queue", "open", 1)
     assert (stats.sent, stats.dead_lettered) == (queues.FILLING + len(MESSAGES), 2)
@@ -97,7 +88,8 @@ def test_the_golden_reliable_queue_says_what_became_of_its_messages(golden_relia
 
 
 @pages
-def test_the_golden_reliable_queue_opens_and_has_its_messages_and_their_deliveries(golden_reliable_queue: Path) -> None:
+def test_the_golden_reliable_queue_opens_and_has_its_messages_and_their_deliveries(ipc_dir: Path) -> None:
+    golden = placed(ipc_dir, "reliable_queue")
     before = {queues.LEASED: 2, queues.RETURNED: 1, queues.REQUEUED: queues.MOST_DELIVERIES}
     with ipc.ReliableQueue[Any].attach(NAME) as queue:
         for n, (message, _) in enumerate(MESSAGES):
@@ -120,16 +112,15 @@ def test_the_golden_reliable_queue_opens_and_has_its_messages_and_their_deliveri
         with queue.get(0) as delivery:
             assert (delivery.message, delivery.id) == (b"now", receipt.id)
         assert receipt.wait(0)
-    assert not golden_reliable_queue.exists()
+    assert not golden.exists()
 
 
 @pages
-def test_a_message_of_the_golden_reliable_queue_is_given_up_as_often_as_its_options_say(
-    golden_reliable_queue: Path,
-) -> None:
+def test_a_message_of_the_golden_reliable_queue_is_given_up_as_often_as_its_options_say(ipc_dir: Path) -> None:
+    golden = placed(ipc_dir, "reliable_queue")
     with ipc.ReliableQueue[Any].attach(NAME) as queue:
         leased = queue.get(0)
         assert (leased.id, leased.deliveries) == (id_of(queues.LEASED), queues.MOST_DELIVERIES)
         leased.nack()
         assert [letter.id for letter in queue.dead_letters()] == [id_of(queues.LEASED), id_of(queues.KEPT)]
-    assert golden_reliable_queue.exists()  # somebody may want the rest
+    assert golden.exists()  # somebody may want the rest

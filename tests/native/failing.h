@@ -180,6 +180,72 @@ static void tell_with_failures(a_story *story)
     }
 }
 
+/* --- what stories are made of --------------------------------------------------------------------------------------- */
+
+typedef int64_t a_making(struct ipcr_segment **out);
+typedef int64_t a_use(struct ipcr_segment *s);
+
+/* A segment is made, used, and released; the first status that was in the way. */
+static int64_t life_of(a_making *make, a_use *use)
+{
+    struct ipcr_segment *s = NULL;
+    int64_t rc = make(&s);
+    if (rc != IPCR_OK)
+        return rc;
+    rc = use(s);
+    ipcr_segment_release(s);
+    return rc;
+}
+
+static int64_t attached(uint32_t kind, struct ipcr_segment **out)
+{
+    int fd = -1;
+    int64_t rc = ipcr_os_open(dir, "name", &fd);
+    if (rc == IPCR_OK)
+        rc = ipcr_segment_attach(fd, dir, "name", kind, false, out);
+    if (rc != IPCR_OK)
+        ipcr_os_close(fd);
+    return rc;
+}
+
+typedef int64_t a_look(int fd);
+typedef int64_t a_talk(struct ipcr_segment *first, struct ipcr_segment *second);
+
+/* "name", mapped already, is mapped once more as by another process, looked at as a file, and used. */
+static int64_t with_second_mapping(struct ipcr_segment *first, uint32_t kind, a_look *look, a_talk *talk)
+{
+    struct ipcr_segment *second = NULL;
+    int fd = -1;
+    int64_t rc = attached(kind, &second);
+    if (rc == IPCR_OK)
+        rc = ipcr_os_open(dir, "name", &fd);
+    if (rc == IPCR_OK)
+        rc = look(fd);
+    ipcr_os_close(fd);
+    if (rc == IPCR_OK)
+        rc = talk(first, second);
+    if (second != NULL)
+        ipcr_segment_release(second);
+    return rc;
+}
+
+typedef int64_t an_attempt(void *handle);
+
+/* A child that is forked while something fails does it, or is told why not. */
+static void attempted_in_a_child(an_attempt *attempt, void *handle)
+{
+    int status = 0;
+    const pid_t pid = fork();
+    if (pid == 0) {
+        const int64_t there = attempt(handle);
+        countdown = 0; /* coverage is written down */
+        _exit(there == IPCR_OK ? 0 : is_status(there) ? 1 : 2);
+    }
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) < 2);
+}
+
+/* --- the program ---------------------------------------------------------------------------------------------------- */
+
 static inline void failing_begin(void)
 {
     check_begin();

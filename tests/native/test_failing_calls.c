@@ -7,6 +7,14 @@
 
 /* --- stories ---------------------------------------------------------------------------------------------------------- */
 
+static int64_t created(const char *where, const char *name, struct ipcr_segment **out)
+{
+    return ipcr_segment_create(where, name, IPCR_KIND_RING, SMALLEST, 0, out);
+}
+
+static int64_t anonymous_ring(struct ipcr_segment **out) { return created(NULL, "ipc:test", out); }
+static int64_t named_ring(struct ipcr_segment **out) { return created(dir, "name", out); }
+
 static int64_t take(struct ipcr_segment *s, uint32_t side, struct ipcr_end **out)
 {
     uint32_t by;
@@ -45,49 +53,25 @@ static int64_t talk(struct ipcr_segment *s)
     return rc;
 }
 
-static int64_t anonymous_life(void)
+static int64_t talk_on_the_second(struct ipcr_segment *first, struct ipcr_segment *second)
 {
-    struct ipcr_segment *s = NULL;
-    int64_t rc = ipcr_segment_create(NULL, "ipc:test", IPCR_KIND_RING, SMALLEST, 0, &s);
-    if (rc != IPCR_OK)
-        return rc;
-    rc = talk(s);
-    ipcr_segment_release(s);
-    return rc;
+    (void)first;
+    return talk(second);
 }
 
-static int64_t attached(struct ipcr_segment **out)
+static int64_t look_at(int fd)
 {
-    int fd = -1;
-    int64_t rc = ipcr_os_open(dir, "name", &fd);
-    if (rc == IPCR_OK)
-        rc = ipcr_segment_attach(fd, dir, "name", IPCR_KIND_RING, false, out);
-    if (rc != IPCR_OK)
-        ipcr_os_close(fd);
-    return rc;
-}
-
-static int64_t named_life(void)
-{
-    struct ipcr_segment *s = NULL, *other = NULL;
     struct ipcr_stats stats;
-    int fd = -1;
-    int64_t rc = ipcr_segment_create(dir, "name", IPCR_KIND_RING, SMALLEST, 0, &s);
-    if (rc != IPCR_OK)
-        return rc;
-    rc = attached(&other);
-    if (rc == IPCR_OK)
-        rc = ipcr_os_open(dir, "name", &fd);
-    if (rc == IPCR_OK)
-        rc = ipcr_stats_of_file(fd, &stats);
-    ipcr_os_close(fd);
-    if (rc == IPCR_OK)
-        rc = talk(other);
-    if (other != NULL)
-        ipcr_segment_release(other);
-    ipcr_segment_release(s);
-    return rc;
+    return ipcr_stats_of_file(fd, &stats);
 }
+
+static int64_t talk_as_another(struct ipcr_segment *s)
+{
+    return with_second_mapping(s, IPCR_KIND_RING, look_at, talk_on_the_second);
+}
+
+static int64_t anonymous_life(void) { return life_of(anonymous_ring, talk); }
+static int64_t named_life(void) { return life_of(named_ring, talk_as_another); }
 
 static int64_t life_without_tmpfile(void)
 {
@@ -102,7 +86,7 @@ static int64_t orphan_and_removal(void)
 {
     struct ipcr_segment *s = NULL;
     struct ipcr_end *w = NULL;
-    int64_t rc = ipcr_segment_create(dir, "name", IPCR_KIND_RING, SMALLEST, 0, &s);
+    int64_t rc = named_ring(&s);
     if (rc != IPCR_OK)
         return rc;
     rc = take(s, IPCR_SENDER, &w);
@@ -111,7 +95,7 @@ static int64_t orphan_and_removal(void)
     drop(w);
     ipcr_segment_release(s);
     if (rc == IPCR_OK)
-        rc = ipcr_segment_create(dir, "name", IPCR_KIND_RING, SMALLEST, 0, &s);
+        rc = named_ring(&s);
     if (rc != IPCR_OK) {
         const int removed = ipcr_name_remove(dir, "name", IPCR_REMOVE_ORPHAN);
         return removed == IPCR_OK || removed == IPCR_NOT_FOUND ? rc : removed;
@@ -141,43 +125,32 @@ static int64_t hand_over(struct ipcr_segment *s, bool with_role)
     return rc;
 }
 
-static int64_t ends_that_move(void)
+static int64_t hand_over_both_ways(struct ipcr_segment *s)
 {
-    struct ipcr_segment *s = NULL;
-    int64_t rc = ipcr_segment_create(NULL, "ipc:test", IPCR_KIND_RING, SMALLEST, 0, &s);
-    if (rc != IPCR_OK)
-        return rc;
-    rc = hand_over(s, false);
-    if (rc == IPCR_OK)
-        rc = hand_over(s, true);
-    ipcr_segment_release(s);
-    return rc;
+    const int64_t rc = hand_over(s, false);
+    return rc == IPCR_OK ? hand_over(s, true) : rc;
+}
+
+static int64_t ends_that_move(void) { return life_of(anonymous_ring, hand_over_both_ways); }
+
+static int64_t take_sender(void *end)
+{
+    uint32_t by;
+    return ipcr_end_take(end, &by);
 }
 
 /* A child for which presence or claim could not be had is not present until it uses the end. */
-static int64_t forks(void)
+static int64_t fork_with_sender(struct ipcr_segment *s)
 {
-    struct ipcr_segment *s = NULL;
     struct ipcr_end *e = NULL;
-    uint32_t by;
-    int status = 0;
-    int64_t rc = ipcr_segment_create(dir, "name", IPCR_KIND_RING, SMALLEST, 0, &s);
-    if (rc != IPCR_OK)
-        return rc;
-    rc = ipcr_end_open(s, IPCR_SENDER, 0, &e);
-    if (rc == IPCR_OK) {
-        const pid_t pid = fork();
-        if (pid == 0) {
-            const int taken_there = ipcr_end_take(e, &by);
-            countdown = 0; /* coverage is written down */
-            _exit(taken_there == IPCR_OK ? 0 : is_status(taken_there) ? 1 : 2);
-        }
-        CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) < 2);
-    }
+    const int64_t rc = ipcr_end_open(s, IPCR_SENDER, 0, &e);
+    if (rc == IPCR_OK)
+        attempted_in_a_child(take_sender, e);
     drop(e);
-    ipcr_segment_release(s);
     return rc;
 }
+
+static int64_t forks(void) { return life_of(named_ring, fork_with_sender); }
 
 static void an_anonymous_segment_survives_every_failure(void) { tell_with_failures(anonymous_life); }
 static void a_named_segment_survives_every_failure(void) { tell_with_failures(named_life); }
@@ -186,7 +159,7 @@ static void an_orphan_is_replaced_or_reported_whatever_fails(void) { tell_with_f
 static void an_end_that_moves_survives_every_failure(void) { tell_with_failures(ends_that_move); }
 static void a_fork_survives_every_failure(void) { tell_with_failures(forks); }
 
-/* --- the lifeline of a child ------------------------------------------------------------------------------------------- */
+/* --- the lifeline of a child ---------------------------------------------------------------------------------------- */
 
 static void hold_on(int ear, int mouth, void *arg)
 {

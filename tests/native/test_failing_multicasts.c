@@ -7,21 +7,13 @@ enum { DATA = 4096 };
 
 static const struct ipcr_multicast_options lossless = { .policy = IPCR_LOSSLESS };
 
-static int64_t created(struct ipcr_segment **out)
+static int64_t created(const char *where, const char *name, struct ipcr_segment **out)
 {
-    return ipcr_segment_create_multicast(dir, "name", DATA, 8, &lossless, 0, out);
+    return ipcr_segment_create_multicast(where, name, DATA, 8, &lossless, 0, out);
 }
 
-static int64_t attached(struct ipcr_segment **out)
-{
-    int fd = -1;
-    int64_t rc = ipcr_os_open(dir, "name", &fd);
-    if (rc == IPCR_OK)
-        rc = ipcr_segment_attach(fd, dir, "name", IPCR_KIND_MULTICAST, false, out);
-    if (rc != IPCR_OK)
-        ipcr_os_close(fd);
-    return rc;
-}
+static int64_t anonymous_multicast(struct ipcr_segment **out) { return created(NULL, "ipc:test", out); }
+static int64_t named_multicast(struct ipcr_segment **out) { return created(dir, "name", out); }
 
 static int64_t subscribed(struct ipcr_segment *s, bool observe, struct ipcr_subscriber **out)
 {
@@ -100,74 +92,41 @@ static int64_t talk(struct ipcr_segment *in, struct ipcr_segment *out, bool obse
     return rc;
 }
 
-static int64_t anonymous_life(void)
-{
-    struct ipcr_segment *s = NULL;
-    int64_t rc = ipcr_segment_create_multicast(NULL, "ipc:test", DATA, 8, &lossless, 0, &s);
-    if (rc != IPCR_OK)
-        return rc;
-    rc = talk(s, s, false);
-    ipcr_segment_release(s);
-    return rc;
-}
+static int64_t talk_alone(struct ipcr_segment *s) { return talk(s, s, false); }
+static int64_t talk_observed(struct ipcr_segment *s) { return talk(s, s, true); }
+static int64_t talk_in_two(struct ipcr_segment *in, struct ipcr_segment *out) { return talk(in, out, false); }
 
-static int64_t observed_life(void)
+static int64_t look_at(int fd)
 {
-    struct ipcr_segment *s = NULL;
-    int64_t rc = ipcr_segment_create_multicast(NULL, "ipc:test", DATA, 8, &lossless, 0, &s);
-    if (rc != IPCR_OK)
-        return rc;
-    rc = talk(s, s, true);
-    ipcr_segment_release(s);
-    return rc;
-}
-
-static int64_t named_life(void)
-{
-    struct ipcr_segment *s = NULL, *other = NULL;
     struct ipcr_multicast_stats stats;
-    int fd = -1;
-    int64_t rc = created(&s);
-    if (rc != IPCR_OK)
-        return rc;
-    rc = attached(&other);
+    return ipcr_multicast_stats_of_file(fd, &stats, NULL, 0);
+}
+
+static int64_t talk_to_another(struct ipcr_segment *s)
+{
+    return with_second_mapping(s, IPCR_KIND_MULTICAST, look_at, talk_in_two);
+}
+
+static int64_t subscribe(void *segment)
+{
+    struct ipcr_subscriber *own = NULL;
+    return subscribed(segment, false, &own);
+}
+
+static int64_t fork_with_subscriber(struct ipcr_segment *s)
+{
+    struct ipcr_subscriber *r = NULL;
+    const int64_t rc = subscribed(s, false, &r);
     if (rc == IPCR_OK)
-        rc = ipcr_os_open(dir, "name", &fd);
-    if (rc == IPCR_OK)
-        rc = ipcr_multicast_stats_of_file(fd, &stats, NULL, 0);
-    ipcr_os_close(fd);
-    if (rc == IPCR_OK)
-        rc = talk(s, other, false);
-    if (other != NULL)
-        ipcr_segment_release(other);
-    ipcr_segment_release(s);
+        attempted_in_a_child(subscribe, s);
+    drop(NULL, r);
     return rc;
 }
 
-/* A child that was forked while something failed subscribes for itself, or is told why not. */
-static int64_t forks(void)
-{
-    struct ipcr_segment *s = NULL;
-    struct ipcr_subscriber *r = NULL;
-    int status = 0;
-    int64_t rc = created(&s);
-    if (rc != IPCR_OK)
-        return rc;
-    rc = subscribed(s, false, &r);
-    if (rc == IPCR_OK) {
-        const pid_t pid = fork();
-        if (pid == 0) {
-            struct ipcr_subscriber *own = NULL;
-            const int64_t there = subscribed(s, false, &own);
-            countdown = 0; /* coverage is written down */
-            _exit(there == IPCR_OK ? 0 : is_status(there) ? 1 : 2);
-        }
-        CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) < 2);
-    }
-    drop(NULL, r);
-    ipcr_segment_release(s);
-    return rc;
-}
+static int64_t anonymous_life(void) { return life_of(anonymous_multicast, talk_alone); }
+static int64_t observed_life(void) { return life_of(anonymous_multicast, talk_observed); }
+static int64_t named_life(void) { return life_of(named_multicast, talk_to_another); }
+static int64_t forks(void) { return life_of(named_multicast, fork_with_subscriber); }
 
 static void an_anonymous_multicast_survives_every_failure(void) { tell_with_failures(anonymous_life); }
 static void an_observed_multicast_survives_every_failure(void) { tell_with_failures(observed_life); }

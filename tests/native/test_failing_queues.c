@@ -4,22 +4,13 @@
 
 static const struct ipcr_queue_options options = { .slots = 32, .lanes_each = 1, .maxsize = 2 };
 
-static int64_t created(const char *where, struct ipcr_segment **out)
+static int64_t created(const char *where, const char *name, struct ipcr_segment **out)
 {
-    return ipcr_segment_create_queue(where, where != NULL ? "name" : "ipc:test", IPCR_KIND_RELIABLE, LANE, 2, &options, 0,
-                                     out);
+    return ipcr_segment_create_queue(where, name, IPCR_KIND_RELIABLE, LANE, 2, &options, 0, out);
 }
 
-static int64_t attached(struct ipcr_segment **out)
-{
-    int fd = -1;
-    int64_t rc = ipcr_os_open(dir, "name", &fd);
-    if (rc == IPCR_OK)
-        rc = ipcr_segment_attach(fd, dir, "name", IPCR_KIND_RELIABLE, false, out);
-    if (rc != IPCR_OK)
-        ipcr_os_close(fd);
-    return rc;
-}
+static int64_t anonymous_queue(struct ipcr_segment **out) { return created(NULL, "ipc:test", out); }
+static int64_t named_queue(struct ipcr_segment **out) { return created(dir, "name", out); }
 
 static void drop(struct ipcr_queue *q)
 {
@@ -80,65 +71,38 @@ static int64_t talk(struct ipcr_segment *in, struct ipcr_segment *out)
     return rc;
 }
 
-static int64_t anonymous_life(void)
+static int64_t talk_alone(struct ipcr_segment *s) { return talk(s, s); }
+
+static int64_t look_at(int fd)
 {
-    struct ipcr_segment *s = NULL;
-    int64_t rc = created(NULL, &s);
-    if (rc != IPCR_OK)
-        return rc;
-    rc = talk(s, s);
-    ipcr_segment_release(s);
-    return rc;
+    struct ipcr_queue_stats stats;
+    struct ipcr_lane_stats lanes[2];
+    return ipcr_queue_stats_of_file(fd, &stats, lanes, 2);
 }
 
 /* What is unread, because something failed, keeps the name: an orphan, which the next creator replaces. */
-static int64_t named_life(void)
+static int64_t talk_to_another(struct ipcr_segment *s)
 {
-    struct ipcr_segment *s = NULL, *other = NULL;
-    struct ipcr_queue_stats stats;
-    struct ipcr_lane_stats lanes[2];
-    int fd = -1;
-    int64_t rc = created(dir, &s);
-    if (rc != IPCR_OK)
-        return rc;
-    rc = attached(&other);
-    if (rc == IPCR_OK)
-        rc = ipcr_os_open(dir, "name", &fd);
-    if (rc == IPCR_OK)
-        rc = ipcr_queue_stats_of_file(fd, &stats, lanes, 2);
-    ipcr_os_close(fd);
-    if (rc == IPCR_OK)
-        rc = talk(s, other);
-    if (other != NULL)
-        ipcr_segment_release(other);
-    ipcr_segment_release(s);
-    return rc;
+    return with_second_mapping(s, IPCR_KIND_RELIABLE, look_at, talk);
 }
 
-/* A child that was forked while something failed puts for itself, or is told why not. */
-static int64_t forks(void)
+static int64_t put_one(void *queue) { return try_put(queue, 1); }
+
+static int64_t fork_with_handle(struct ipcr_segment *s)
 {
-    struct ipcr_segment *s = NULL;
     struct ipcr_queue *q = NULL;
-    int status = 0;
-    int64_t rc = created(dir, &s);
-    if (rc != IPCR_OK)
-        return rc;
-    rc = ipcr_queue_open(s, 0, &q);
+    const int64_t rc = ipcr_queue_open(s, 0, &q);
     if (rc == IPCR_OK) {
-        const pid_t pid = fork();
-        if (pid == 0) {
-            const int64_t there = try_put(q, 1);
-            countdown = 0; /* coverage is written down */
-            _exit(there == IPCR_OK ? 0 : is_status(there) ? 1 : 2);
-        }
-        CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) < 2);
+        attempted_in_a_child(put_one, q);
         (void)ipcr_queue_purge(q, true);
     }
     drop(q);
-    ipcr_segment_release(s);
     return rc;
 }
+
+static int64_t anonymous_life(void) { return life_of(anonymous_queue, talk_alone); }
+static int64_t named_life(void) { return life_of(named_queue, talk_to_another); }
+static int64_t forks(void) { return life_of(named_queue, fork_with_handle); }
 
 static void an_anonymous_queue_survives_every_failure(void) { tell_with_failures(anonymous_life); }
 static void a_named_queue_survives_every_failure(void) { tell_with_failures(named_life); }
