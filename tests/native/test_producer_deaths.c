@@ -92,7 +92,9 @@ static void a_successor_finds_what_was_put_and_writes_the_rest_again(void)
             CHECK_IS(hear(c.ear), 'k');
             CHECK_IS(ipcr_queue_take_lane(d.queue, true), IPCR_TAKEN);
             child_kill(&c);
-            const int64_t left = ipcr_queue_depth(d.queue);
+            const int64_t depth = ipcr_queue_depth(d.queue);
+            CHECK(depth >= 0);
+            const uint64_t left = (uint64_t)depth;
             put(d.queue, 1000);
             CHECK_IS(d.queue->own[0].index, 0);
             CHECK_IS(d.queue->own[0].next - d.queue->own[0].first, 1);
