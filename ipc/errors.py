@@ -64,7 +64,8 @@ class TimeoutError(IpcError, builtins.TimeoutError):
 
 
 class BusyError(IpcError):
-    """Somebody else is using this end: another thread of this process, or another process that is alive."""
+    """Somebody else is using this end: another thread of this process, another process that is alive, or the call in the
+    middle of which a signal's handler came."""
 
 
 class ForkedHandleError(IpcError):

@@ -354,7 +354,7 @@ class Deduplicator:
         """Keep the last `size` ids."""
         self._size = arguments.positive(size, "size")
         self._ids: OrderedDict[Hashable, None] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may come in between
 
     def __call__(self, id: Hashable) -> bool:
         """`seen(id)`."""

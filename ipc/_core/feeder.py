@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ipc import errors
 from ipc._core import arguments
 from ipc._core.encoding import Encoded
+from ipc._core.latch import Latch
 from ipc._core.native import ffi, lib
 from ipc._core.queues import owned, size_of
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from ipc._core.plain_queue import Queue
 
 __all__ = ["Feeder"]
-
-_SLICE_SECONDS = 0.1  # a signal that another thread receives does not end what the main thread waits for in the kernel
 
 
 class Feeder:
@@ -31,8 +30,8 @@ class Feeder:
         self._queue = queue
         self._waiting: deque[Encoded] = deque()
         self._thread = threading.Thread(target=self._run, name=f"feeder of {queue}", daemon=True)
-        self.let_go = threading.Event()  # it has ended, or close() was called: Queue.join() waits no longer
-        self._ended = threading.Event()
+        self.let_go = Latch()  # it has ended, or close() was called: Queue.join() waits no longer
+        self._ended = Latch()
         self.shutting = False  # shutdown() was called: behind the last message
         self.closing = False  # the same of close()
 
@@ -46,14 +45,8 @@ class Feeder:
     def join(self) -> None:
         """Wait until it has ended."""
         # the thread's own join(), left by a signal's handler, takes the thread for ended (python/cpython#90882)
-        while not self._ended.wait(_SLICE_SECONDS):
-            pass
+        self._ended.wait()
         self._thread.join()  # which is about to end
-
-    def wait_until_let_go(self) -> None:
-        """What Queue.join() waits for first."""
-        while not self.let_go.wait(_SLICE_SECONDS):
-            pass
 
     def backlog(self) -> int:
         """Messages that wait here."""
@@ -77,7 +70,7 @@ class Feeder:
             self._give_up()
             raise
         finally:
-            self._ended.set()
+            self._ended.open()
 
     def _send_what_fits(self, options: Any) -> int | None:
         """None: it was everything, and we are at our end; otherwise the size of what needs room."""
@@ -107,4 +100,4 @@ class Feeder:
             queue._leave()
         queue._feeder = None  # last, or a put might slip in before the end
         queue._choose()
-        self.let_go.set()
+        self.let_go.open()

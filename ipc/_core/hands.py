@@ -73,11 +73,11 @@ class Hands:
         """Whether some were free all the while."""
         over = [
             key
-            for key, lease in self._held.items()
+            for key, lease in list(self._held.items())  # a signal's handler may acknowledge one in between
             if lease is not None and not lib.ipcr_lease_is_held(queue._handle, lease)
         ]
         for key in over:
-            del self._held[key]
+            self._held.pop(key, None)
         return bool(over)
 
 

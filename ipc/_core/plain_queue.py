@@ -67,6 +67,7 @@ class Queue(PlainTaking[_T]):
     at a time).  Both are given back by close() and at its end, also by SIGKILL.  A forked child takes its own.
 
     A signal's handler may raise in any call: a put has put or not, a get loses one message at most, while it returns.
+    It may use the queue as well: what would wait for the call that it has come into raises BusyError instead.
 
     Every call raises ClosedError once this handle was closed, CorruptSegmentError where shared memory holds garbage.
     """
@@ -75,7 +76,7 @@ class Queue(PlainTaking[_T]):
 
     _kind = "queue"
     _feeder: Feeder | None
-    _feeding: threading.Lock
+    _feeding: threading.RLock
     _maxsize: int
     _joins_at_exit: bool
 
@@ -148,7 +149,7 @@ class Queue(PlainTaking[_T]):
     def _set_state(self, state: Any) -> None:
         self._feeder = None
         self._scratch = None
-        self._feeding = threading.Lock()
+        self._feeding = threading.RLock()
         self._joins_at_exit = state
         self._maxsize = int(self._options().maxsize)
         self._choose()
@@ -166,7 +167,7 @@ class Queue(PlainTaking[_T]):
     def _after_fork(self) -> None:
         """What the parent's feeder still has to send is the parent's."""
         super()._after_fork()
-        feeder, self._feeder, self._feeding = self._feeder, None, threading.Lock()
+        feeder, self._feeder, self._feeding = self._feeder, None, threading.RLock()
         self._choose()
         if feeder is not None and feeder.closing:
             self._leave()
@@ -174,6 +175,15 @@ class Queue(PlainTaking[_T]):
     def _before_exit(self) -> None:
         if self._joins_at_exit:
             self._join_feeder()
+
+    def _feeder_lock(self) -> threading.RLock:
+        """The lock that guards the feeder, for `with`; who has it already is a signal's handler."""
+        if self._feeding._is_owned():  # type: ignore[attr-defined]  # which threading.Condition uses as well
+            raise errors.BusyError(
+                f"{self}: a signal's handler has come in the middle of a call of this thread; let it raise, or set a "
+                f"flag, and use the queue when that call has ended"
+            )
+        return self._feeding
 
     def _join_feeder(self) -> None:
         feeder = self._feeder
@@ -234,7 +244,7 @@ class Queue(PlainTaking[_T]):
     def _put_unbounded(self, message: Encoded, options: Any) -> None:
         if self._feeder is None and self._put_waiting(message, options, time.monotonic_ns() + _PATIENCE_NS):
             return
-        with self._feeding:
+        with self._feeder_lock():
             if self._closed_because:  # meanwhile: no feeder may start behind close()
                 self._raise(lib.IPCR_CLOSED)
             if self._feeder is None:
@@ -319,7 +329,7 @@ class Queue(PlainTaking[_T]):
         feeder = self._feeder
         if feeder is None:
             return super().qsize()
-        with self._feeding:
+        with self._feeder_lock():
             return super().qsize() + feeder.backlog()
 
     def empty(self) -> bool:
@@ -352,7 +362,7 @@ class Queue(PlainTaking[_T]):
         """
         feeder = self._feeder
         if feeder is not None:
-            feeder.wait_until_let_go()
+            feeder.let_go.wait()
         if self._closed_because:
             self._raise(lib.IPCR_CLOSED)
         while not lib.ipcr_queue_all_finished(self._handle):
@@ -360,7 +370,7 @@ class Queue(PlainTaking[_T]):
 
     def purge(self) -> int:
         """Throw away all messages that wait; returns how many.  They count as done with, as by task_done()."""
-        with self._feeding:
+        with self._feeder_lock():
             dropped = 0 if self._feeder is None else self._feeder.drop()
         thrown_away = super().purge()
         if thrown_away:
@@ -377,7 +387,7 @@ class Queue(PlainTaking[_T]):
         task_done() of what was taken.  What put() of this process has left to the feeder comes before the end; other
         processes' feeders give up theirs.
         """
-        with self._feeding:
+        with self._feeder_lock():
             if self._feeder is not None and not immediate:
                 self._feeder.shutting = True
                 return
@@ -387,7 +397,7 @@ class Queue(PlainTaking[_T]):
 
     def close(self) -> None:
         """No more messages from this handle: what put() left to the feeder still goes, then it ends."""
-        with self._feeding:
+        with self._feeder_lock():
             if self._closed_because:
                 return
             self._closed_because = "it was closed here"  # under the lock: whoever wants a feeder after this is refused
@@ -395,7 +405,7 @@ class Queue(PlainTaking[_T]):
             self._choose()
             if self._feeder is not None:
                 self._feeder.closing = True
-                self._feeder.let_go.set()
+                self._feeder.let_go.open()
                 return
         self._leave()
 

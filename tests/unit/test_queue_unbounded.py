@@ -271,6 +271,9 @@ class _Door:
         while self._then:
             self._then.pop()()
 
+    def _is_owned(self) -> bool:
+        return False
+
 
 def test_what_put_returned_from_is_sent_although_close_comes_at_the_same_moment(name: str) -> None:
     with ipc.Queue[Any](name=name, capacity=PAGE) as reader:
