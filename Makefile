@@ -80,7 +80,7 @@ check-core:
 	@$(MAKE) --no-print-directory tsan
 
 check-tools:
-	@$(MAKE) --no-print-directory model JOBS=1 SCHEDULES=2000
+	@$(MAKE) --no-print-directory model JOBS=1 SCHEDULES=1000
 	@$(MAKE) --no-print-directory hostile RUNS=340000
 	@$(MAKE) --no-print-directory wakes SECONDS=30
 

@@ -64,8 +64,8 @@ class TimeoutError(IpcError, builtins.TimeoutError):
 
 
 class BusyError(IpcError):
-    """Somebody else is using this end: another thread of this process, another process that is alive, or the call in the
-    middle of which a signal's handler came."""
+    """Somebody else is using this end: another thread of this process, another process that is alive, or the call that
+    a signal's handler came into."""
 
 
 class ForkedHandleError(IpcError):
