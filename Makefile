@@ -93,7 +93,7 @@ prove: $(VENV)/have-native $(VENV)/have-test $(VENV)/have-dev ## all mutants, al
 	@$(MAKE) --no-print-directory mutants
 	@$(MAKE) --no-print-directory spin
 	@$(MAKE) --no-print-directory coverage
-	@IPC_SOAK_MINUTES=10 $(PY) -m pytest -rP tests/storm -m stress -k soak --timeout=0
+	@IPC_SOAK_MINUTES=10 $(PY) -m pytest -rP tests/storm -m stress -k soak --timeout=0 -o faulthandler_timeout=0
 
 asan-python: $(VENV)/have-native $(VENV)/have-test ## the Python tests over a core and accelerator with sanitizers
 	@sh tools/asan-python.sh $(PY) $(ARGS)
@@ -110,7 +110,7 @@ stress-core:
 
 stress-python:
 	@IPC_STRESS_MINUTES=$$(( ($(MINUTES) + 2) / 3 )) $(PY) -m pytest -rP -m stress -k "not planted" \
-	    --ignore=tests/spin --timeout=0 $(ARGS) # `make planted` and `make prove` have these
+	    --ignore=tests/spin --timeout=0 -o faulthandler_timeout=0 $(ARGS) # `make planted` and `make prove` have these
 	@$(MAKE) --no-print-directory flakes TIMES=$$(( ($(MINUTES) + 29) / 30 ))
 
 TIMES ?= 20
