@@ -1,4 +1,4 @@
-"""A signal's handler that uses the queue which it interrupted, in the same thread, hangs never: its call works, or says
+"""A signal's handler that uses the queue which it interrupted, in the same thread, never hangs: its call works, or says
 that it can't and has done nothing."""
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 import ipc
-from ipc._core import feeder, latch, plain_queue
+from ipc._core import delivery, feeder, hands, latch, plain_queue
 
 PAGE = 4096
-FILES = {module.__file__ for module in (feeder, latch, plain_queue)}
+FILES = {module.__file__ for module in (delivery, feeder, hands, latch, plain_queue)}
 # what our modules call of these may be in Python, and hold a lock of its own
 FILES |= {threading.__file__}
 
@@ -175,3 +175,49 @@ def test_a_handler_that_uses_the_queue_in_the_middle_of_a_call_never_hangs(name:
     assert all("signal's handler" in text for text in told)
     if outer in {"put", "put_many", "qsize", "purge"} and inner != "get":
         assert told, "no moment had the lock: the test looks at the wrong files"
+
+
+def test_a_handler_may_acknowledge_while_a_get_looks_whose_leases_have_ended() -> None:
+    made: list[tuple[ipc.ReliableQueue[Any], list[Any]]] = []
+
+    def prepare() -> None:
+        q: ipc.ReliableQueue[Any] = ipc.ReliableQueue(prefetch=2)
+        q.put_many([b"1", b"2", b"3"])
+        made.append((q, [q.get(timeout=5), q.get(timeout=5)]))
+
+    def call() -> None:
+        q, held = made[-1]
+        with contextlib.suppress(standard.Empty):  # the handler did not come, or too late
+            held.append(q.get(timeout=0))
+
+    def handler() -> None:
+        made[-1][1].pop(0).ack()
+
+    def after() -> None:
+        q, held = made[-1]
+        for one in held:
+            one.ack()
+        assert q.stats().acknowledged == 2 + (len(held) == 2 and held[-1].message == b"3")
+        q.close()
+
+    at_each_moment(prepare, call, handler, after)
+
+
+@pytest.mark.parametrize("then", ["sees it", "sees another", "forgets it"])
+def test_a_handler_may_use_the_deduplicator_that_it_came_into(then: str) -> None:
+    seen: ipc.Deduplicator
+    uses: dict[str, Callable[[], object]] = {
+        "sees it": lambda: seen.seen(1),
+        "sees another": lambda: seen.seen(5),
+        "forgets it": lambda: seen.forget(1),
+    }
+
+    def prepare() -> None:
+        nonlocal seen
+        seen = ipc.Deduplicator(2)
+        for one in (1, 2, 3):
+            seen.seen(one)
+
+    for one in (1, 2):  # new, and remembered
+        at_each_moment(prepare, lambda one=one: seen.seen(one), uses[then], lambda: seen.seen(4))  # type: ignore[misc]
+        assert len(seen) == 2
