@@ -99,7 +99,7 @@ asan-python: $(VENV)/have-native $(VENV)/have-test ## the Python tests over a co
 	@sh tools/asan-python.sh $(PY) $(ARGS)
 
 # Each part has its share of the minutes: exploring, hostile memory, and what runs in Python.
-stress: $(VENV)/have-native $(VENV)/have-test ## the longer tools, for MINUTES=30 in all
+stress: $(VENV)/have-native $(VENV)/have-test ## the longer tools, for MINUTES=30 and what has no measure in minutes
 	@$(MAKE) --no-print-directory --jobs=2 stress-core stress-python
 
 stress-core:
