@@ -46,8 +46,8 @@ static PyObject *delivery_begin(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "O!KLO:_begin", fast_queue_type, &queue, &address, &result, &message))
         return NULL;
     const struct fast_queue *q = (const struct fast_queue *)queue;
-    if (q->handle == NULL)
-        return PyErr_Format(PyExc_ValueError, "the queue of this delivery is not open");
+    if (q->handle == NULL) /* closed by another thread, or by the message as it was decoded: ClosedError */
+        return PyObject_CallMethod(queue, "_raise", "i", IPCR_CLOSED);
     Py_XSETREF(d->queue, Py_NewRef(queue));
     Py_XSETREF(d->owner, Py_NewRef(q->owner));
     Py_XSETREF(d->message, Py_NewRef(message));

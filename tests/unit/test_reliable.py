@@ -124,6 +124,34 @@ def test_options_of_another_type_are_refused(option: dict[str, Any]) -> None:
         Reliable(**option)
 
 
+class _Closing:
+    """Closes a queue when it is loaded."""
+
+    queue: Any = None
+
+    def __reduce__(self) -> Any:
+        return self.load, ()
+
+    @staticmethod
+    def load() -> str:
+        _Closing.queue.close()
+        return "loaded"
+
+
+def test_a_get_whose_queue_is_closed_before_it_returns_says_so_and_the_message_goes_to_others(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    q = ipc.ReliableQueue[Any](name=name)
+    with ipc.ReliableQueue.attach(name) as other:
+        q.put(_Closing())
+        monkeypatch.setattr(_Closing, "queue", q)
+        with pytest.raises(ipc.ClosedError, match=name):
+            q.get(timeout=30)
+        assert (other.stats().leased, other.stats().depth) == (0, 1)
+        with other.get(timeout=30) as delivery:
+            assert (delivery.message, delivery.deliveries) == ("loaded", 2)
+
+
 def test_a_blocked_get_or_put_ends_when_another_thread_closes() -> None:
     with Reliable(capacity=PAGE) as q, Reliable(prefetch=1) as holding, ThreadPoolExecutor(3) as pool:
         putting = pool.submit(lambda: [q.put(b"x" * 3000) for _ in range(3)])
