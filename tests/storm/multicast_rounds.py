@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.history.log import last_answers
 from tests.storm.multicast_kinds import MULTICASTS
 from tests.storm.multicast_roles import play_at_a_multicast
 from tests.storm.multicast_verdict import judge_multicast
@@ -33,13 +32,9 @@ class MulticastRound(Round):
         return self.random.sample(victims, 1 if chance < 0.8 else self.random.randint(1, len(victims)))
 
     def meanwhile(self, seats: list[str]) -> None:
-        """Now and then nobody publishes before a reader was told that the publisher is dead: one that was killed before
-        it had the end is no dead publisher, but one that is still to come."""
-        survivors = [seat for seat in self.seats if seat not in seats and not self.players[seat].stopped]
-        if PUBLISHER not in seats or not last_answers(self.players[PUBLISHER].part.log):
-            return
-        if survivors and self.random.random() < 0.2:
-            self.await_notice(survivors[-1])
+        """Only of the publisher anybody is told."""
+        if PUBLISHER in seats:
+            self.leave_alone(PUBLISHER, seats)
 
 
 def fight_over_a_multicast(round_: MulticastRound, kills: int, pause: float) -> int:

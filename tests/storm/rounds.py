@@ -116,9 +116,14 @@ class Round:
 
     def meanwhile(self, seats: list[str]) -> None:
         """Between those deaths and the first successor."""
+        self.leave_alone(seats[0], seats)
+
+    def leave_alone(self, dead: str, seats: list[str]) -> None:
+        """Now and then nobody follows before a survivor was told that this one is dead.  Who was killed before it had
+        its end is no dead peer: nobody can be told, the end is still to be taken."""
         survivors = [seat for seat in self.seats if seat not in seats and not self.players[seat].stopped]
-        if survivors and last_answers(self.players[seats[0]].part.log) and self.random.random() < 0.2:
-            self.await_notice(survivors[0])
+        if survivors and last_answers(self.players[dead].part.log) and self.random.random() < 0.2:
+            self.await_notice(survivors[-1])
 
     def await_notice(self, role: str) -> None:
         """No successor comes before the survivor was told that the one who had the other end is dead."""

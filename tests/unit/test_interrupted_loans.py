@@ -23,9 +23,13 @@ class Interrupt(Exception):
     """What the handler raises; not one of ours."""
 
 
+def _interrupt() -> None:
+    raise Interrupt
+
+
 @contextmanager
-def interrupted_at(moment: int) -> Iterator[list[int]]:
-    """Raise at the `moment`-th moment in the files above; the list says how many there were.
+def interrupted_at(moment: int, handler: Callable[[], object] = _interrupt) -> Iterator[list[int]]:
+    """Call the handler at the `moment`-th moment in the files above; the list says how many there were.
 
     Handlers run where a Python function begins and where any call returns, but not between `__enter__` and the body
     of a `with`.  Where `__exit__` begins nothing of it can run any more: that moment is left out.
@@ -44,7 +48,7 @@ def interrupted_at(moment: int) -> Iterator[list[int]]:
             return  # at a yield, or behind it: what raises here skips its `finally`, what a handler raises does not
         moments[0] += 1
         if moments[0] == moment:
-            raise Interrupt
+            handler()
 
     sys.setprofile(profile)
     try:

@@ -5,41 +5,24 @@ from __future__ import annotations
 
 import contextlib
 import queue as standard
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from types import FrameType
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import ipc
 from ipc._core import delivery, feeder, hands, latch, plain_queue
+from tests.unit import test_interrupted_loans as moments
 
 PAGE = 4096
-FILES = {module.__file__ for module in (delivery, feeder, hands, latch, plain_queue)}
-# what our modules call of these may be in Python, and hold a lock of its own
-FILES |= {threading.__file__}
 
 
-@contextlib.contextmanager
-def called_at(moment: int, handler: Callable[[], object]) -> Iterator[list[int]]:
-    """Call the handler at the `moment`-th moment where one can run; the list says how many there were."""
-    moments = [0]
-
-    def profile(frame: FrameType, event: str, argument: Any) -> None:
-        if frame.f_code.co_filename not in FILES or event not in {"call", "return", "c_return"}:
-            return
-        moments[0] += 1
-        if moments[0] == moment:
-            sys.setprofile(None)
-            handler()
-
-    sys.setprofile(profile)
-    try:
-        yield moments
-    finally:
-        sys.setprofile(None)
+@pytest.fixture(autouse=True)
+def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The moments are those of our modules, and of what they may wait with: in Python, with a lock of its own."""
+    modules = (delivery, feeder, hands, latch, plain_queue, threading)
+    monkeypatch.setattr(moments, "FILES", {module.__file__ for module in modules})
 
 
 def at_each_moment(
@@ -53,9 +36,9 @@ def at_each_moment(
     while reached:
         moment += 1
         prepare()
-        with called_at(moment, handler) as moments:
+        with moments.interrupted_at(moment, handler) as seen:
             call()
-        reached = moments[0] >= moment
+        reached = seen[0] >= moment
         after()
     assert moment > 2, "the test looks at the wrong files"
 
